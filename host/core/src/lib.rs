@@ -1,1 +1,18 @@
-//! berth-core
+//! The model and the planner: pure, synchronous and deterministic.
+//!
+//! Nothing here reads a clock, a random source or the environment, and nothing here does I/O: time, seeds and all state
+//! are arguments. The way of a decision through this crate:
+//!
+//! ```text
+//! fleet::Snapshot -> policy::Queue -> feasible -> policy::Candidates -> check -> plan::Plan
+//! ```
+
+pub mod fleet;
+pub mod ids;
+pub mod placement;
+pub mod plan;
+pub mod policy;
+pub mod quota;
+pub mod reason;
+pub mod resources;
+pub mod workload;

@@ -1,0 +1,176 @@
+//! What Berth knows of the member clusters: clusters, node pools, offerings and their stock.
+//!
+//! A [`Snapshot`] is a numbered value. Cloning it shares all rows; changing a row copies that row alone. The planner works
+//! on a clone and takes room away as it decides, so that later decisions of the same plan see what earlier ones took.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClusterName, ClusterRow, InstanceType, Millis, OfferingRow, PoolName};
+use crate::resources::Amounts;
+
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+pub const REGION_LABEL: &str = "topology.kubernetes.io/region";
+pub const INSTANCE_TYPE_LABEL: &str = "node.kubernetes.io/instance-type";
+pub const CAPACITY_TYPE_LABEL: &str = "berth.dev/capacity-type";
+pub const POOL_LABEL: &str = "berth.dev/node-pool";
+
+/// A taint of a cluster or of a pool's nodes, as in Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Taint {
+    pub key: Arc<str>,
+    #[serde(default)]
+    pub value: Arc<str>,
+    pub effect: TaintEffect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TaintEffect {
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub name: ClusterName,
+    /// Empty where unknown.
+    pub provider: Arc<str>,
+    /// Empty where unknown.
+    pub region: Arc<str>,
+    pub zones: Vec<Arc<str>>,
+    pub labels: Labels,
+    pub taints: Vec<Taint>,
+    /// Whether the cluster's API answers. An unreachable cluster is no candidate, and its replicas count as not ready.
+    pub reachable: bool,
+    /// Since when `reachable` is what it is.
+    pub reachable_since: Millis,
+    /// Numbers that an operator attached, such as `carbon`; policies see those that they name.
+    pub columns: BTreeMap<Arc<str>, f64>,
+    /// A cluster that left the fleet keeps its row.
+    pub removed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CapacityType {
+    OnDemand,
+    Spot,
+    Reserved,
+}
+
+impl CapacityType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CapacityType::OnDemand => "on-demand",
+            CapacityType::Spot => "spot",
+            CapacityType::Reserved => "reserved",
+        }
+    }
+}
+
+/// Names an offering for ever: what the store and node providers use, where a snapshot uses an [`OfferingRow`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferingKey {
+    pub provider: Arc<str>,
+    pub region: Arc<str>,
+    pub zone: Arc<str>,
+    pub instance_type: InstanceType,
+    pub capacity_type: CapacityType,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offering {
+    pub key: OfferingKey,
+    /// USD per hour and node.
+    pub price: f64,
+    /// Share of instances that are reclaimed in a month, 0 to 1.
+    pub interruption: f64,
+    /// What a fresh node of this type offers to pods.
+    pub allocatable: Amounts,
+    pub stock: Stock,
+    /// Nodes ordered but not yet delivered, and nodes reserved by this plan: taken off the stock.
+    pub in_flight: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum StockState {
+    InStock,
+    Limited,
+    OutOfStock,
+    #[default]
+    Unknown,
+}
+
+/// What is known of an offering's stock, and how well. Past its time to live a report counts as unknown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stock {
+    pub state: StockState,
+    /// Nodes that could certainly be had when this was reported.
+    pub lower_bound: u32,
+    /// 0 to 1.
+    pub confidence: f64,
+    pub observed_at: Millis,
+    /// Milliseconds for which the report holds; 0 for ever.
+    pub ttl_ms: u64,
+    /// Nodes that may be ordered at once while the stock is unknown or doubtful: one after a failed order, doubled after
+    /// each success, halved after each failure.
+    pub probe: u32,
+    /// No order before this time: an offering that failed is left alone for a while.
+    pub retry_at: Millis,
+}
+
+/// A node pool: nodes of one cluster that are added and removed together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub name: PoolName,
+    pub cluster: ClusterRow,
+    /// Labels and taints of its nodes.
+    pub labels: Labels,
+    pub taints: Vec<Taint>,
+    /// Offerings that it may use.
+    pub offerings: Vec<OfferingRow>,
+    /// Nodes.
+    pub min: u32,
+    pub max: u32,
+    /// Seconds from an order until a replica can run on the new node.
+    pub lead_seconds: u32,
+    /// Nodes there are and nodes in flight, grouped by what is free on them.
+    pub groups: Vec<NodeGroup>,
+}
+
+/// Nodes of one pool that are alike: same type, zone, state and free amounts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeGroup {
+    pub instance_type: InstanceType,
+    pub zone: Arc<str>,
+    /// The offering that the nodes came from, where they were ordered.
+    pub offering: Option<OfferingRow>,
+    pub state: NodeState,
+    pub free: Free,
+    /// Nodes.
+    pub count: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeState {
+    /// Pods can be bound to it.
+    Ready,
+    /// Ordered, or reserved by the plan in the making: counts as elastic room.
+    InFlight,
+}
+
+/// What is free on one node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Free {
+    /// Whole GPUs that nobody shares stand under `nvidia.com/gpu`.
+    pub amounts: Amounts,
+    /// Free thousandths of each GPU that is shared already, in descending order.
+    pub shared: Vec<u16>,
+}
