@@ -1,0 +1,184 @@
+//! What happened, for people: one line each, and fields for machines.
+
+use std::fmt;
+use std::sync::Arc;
+
+use berth_core::fleet::OfferingKey;
+use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, PolicyName, PoolName, WorkloadKey};
+use berth_core::placement::PolicyRef;
+use berth_core::reason::Reason;
+use serde::{Deserialize, Serialize};
+
+use crate::ports::OrderFailure;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub at: Millis,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// Replicas at one cluster, with what changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterReplicas {
+    pub cluster: ClusterName,
+    pub before: u32,
+    pub after: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum What {
+    Placed {
+        workload: WorkloadKey,
+        plan: PlanId,
+        clusters: Vec<ClusterReplicas>,
+        by: PolicyRef,
+        why: String,
+        short: Option<Reason>,
+    },
+    Waiting {
+        workload: WorkloadKey,
+        reason: Reason,
+    },
+    NodesOrdered {
+        order: OrderId,
+        cluster: ClusterName,
+        pool: PoolName,
+        offering: OfferingKey,
+        nodes: u32,
+        workload: WorkloadKey,
+    },
+    NodesReady {
+        order: OrderId,
+        cluster: ClusterName,
+        pool: PoolName,
+        nodes: u32,
+    },
+    OrderFailed {
+        order: OrderId,
+        cluster: ClusterName,
+        pool: PoolName,
+        offering: OfferingKey,
+        cause: OrderFailure,
+        delivered: u32,
+        wanted: u32,
+    },
+    StockChanged {
+        offering: OfferingKey,
+        from: String,
+        to: String,
+    },
+    WorkloadReady {
+        workload: WorkloadKey,
+        replicas: u32,
+    },
+    Moved {
+        workload: WorkloadKey,
+        from: ClusterName,
+        replicas: u32,
+        reason: String,
+        by: PolicyRef,
+    },
+    NodesRemoved {
+        cluster: ClusterName,
+        pool: PoolName,
+        nodes: Vec<Arc<str>>,
+        why: String,
+    },
+    ClusterLost {
+        cluster: ClusterName,
+    },
+    ClusterBack {
+        cluster: ClusterName,
+    },
+    Finished {
+        workload: WorkloadKey,
+        succeeded: bool,
+    },
+    PoliciesSwapped {
+        names: Vec<PolicyName>,
+    },
+    PolicyRefused {
+        file: String,
+        reason: String,
+    },
+    PolicyFailed {
+        policy: PolicyRef,
+        workload: Option<WorkloadKey>,
+        what: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)
+    }
+}
+
+fn by_cluster(clusters: &[ClusterReplicas]) -> String {
+    let parts: Vec<String> = clusters
+        .iter()
+        .map(|at| match (at.before, at.after) {
+            (before, after) if before == after => format!("{} {after}", at.cluster),
+            (0, after) => format!("{} +{after}", at.cluster),
+            (before, after) => format!("{} {before}->{after}", at.cluster),
+        })
+        .collect();
+    parts.join(", ")
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Placed { workload, clusters, by, why, short, .. } => {
+                write!(f, "placed     {workload}: {} by {}", by_cluster(clusters), by.name)?;
+                if !why.is_empty() {
+                    write!(f, " ({why})")?;
+                }
+                short.as_ref().map_or(Ok(()), |short| write!(f, "; rest waits: {short}"))
+            }
+            What::Waiting { workload, reason } => write!(f, "waiting    {workload}: {reason}"),
+            What::NodesOrdered { cluster, pool, offering, nodes, workload, .. } => write!(
+                f,
+                "ordered    {nodes} x {} ({}, {}) for {cluster}/{pool}, for {workload}",
+                offering.instance_type,
+                offering.capacity_type.as_str(),
+                offering.zone
+            ),
+            What::NodesReady { cluster, pool, nodes, .. } => write!(f, "nodes up   {nodes} in {cluster}/{pool}"),
+            What::OrderFailed { cluster, pool, offering, cause, delivered, wanted, .. } => write!(
+                f,
+                "no nodes   {cluster}/{pool}: {cause:?} for {} in {}: {delivered} of {wanted} came",
+                offering.instance_type, offering.zone
+            ),
+            What::StockChanged { offering, from, to } => {
+                write!(f, "stock      {} in {}: {from} -> {to}", offering.instance_type, offering.zone)
+            }
+            What::WorkloadReady { workload, replicas } => write!(f, "ready      {workload}: all {replicas} replicas"),
+            What::Moved { workload, from, replicas, reason, by } => {
+                write!(f, "moving     {workload}: {replicas} away from {from} by {}: {reason}", by.name)
+            }
+            What::NodesRemoved { cluster, pool, nodes, why } => {
+                write!(f, "nodes down {} in {cluster}/{pool}: {why}", nodes.len())
+            }
+            What::ClusterLost { cluster } => write!(f, "lost       cluster {cluster} does not answer"),
+            What::ClusterBack { cluster } => write!(f, "back       cluster {cluster} answers again"),
+            What::Finished { workload, succeeded } => {
+                write!(f, "finished   {workload}: {}", if *succeeded { "succeeded" } else { "failed" })
+            }
+            What::PoliciesSwapped { names } => {
+                let names: Vec<&str> = names.iter().map(PolicyName::as_str).collect();
+                write!(f, "policies   now in force: {}", names.join(", "))
+            }
+            What::PolicyRefused { file, reason } => {
+                write!(f, "policy     {file} refused, its predecessor stays: {reason}")
+            }
+            What::PolicyFailed { policy, workload, what } => {
+                write!(f, "policy     {} failed, the built-in one decides", policy.name)?;
+                workload.as_ref().map_or(Ok(()), |workload| write!(f, " for {workload}"))?;
+                write!(f, ": {what}")
+            }
+        }
+    }
+}
