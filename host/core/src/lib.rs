@@ -9,6 +9,7 @@
 
 pub mod fleet;
 pub mod ids;
+pub mod native;
 pub mod placement;
 pub mod plan;
 pub mod policy;

@@ -1,0 +1,81 @@
+//! Static weights: replicas in proportion to the weights that the distribution policy states.
+
+use super::divide::webster;
+use super::room::{Room, Seats};
+use crate::policy::{Candidates, Decision, Problem, ProblemCode, Request};
+use crate::workload::Division;
+
+/// It takes no configuration.
+pub const CONFIG_SCHEMA: &str = "";
+
+/// Divides by `candidates.weight`, always anew, and then takes off what a candidate cannot hold: the rest waits.
+///
+/// With tiers, a tier fills before the next one gets any: what one of its candidates cannot hold goes to the others of
+/// the tier, by their weights, and what the tier cannot hold goes to the next. Together: the candidate with the highest
+/// weight that holds the whole set; of equals the one where it runs, then the lower row. Duplicated: every candidate gets
+/// all replicas, or as many as it holds.
+///
+/// # Errors
+/// `no-room` where a component stays below its floor, or where nothing fits at all; `no-candidate` where no candidate has
+/// a weight.
+pub fn weighted(request: &Request, candidates: &Candidates) -> Result<Decision, Problem> {
+    let room = Room::new(request, candidates)?;
+    if request.division == Division::Duplicated {
+        return room.duplicated();
+    }
+    if candidates.weight.iter().all(|weight| *weight == 0) {
+        let message = "the weight list gives every candidate nothing".into();
+        return Err(Problem { code: ProblemCode::NoCandidate, message });
+    }
+    let seats = if request.together {
+        room.together(|candidate| {
+            let weight = candidates.weight[candidate];
+            let elsewhere = room.current(room.main)[candidate] == 0;
+            (weight > 0).then_some((candidates.tier[candidate], u32::MAX - weight, elsewhere))
+        })?
+    } else {
+        let mut seats = Seats::new(&room);
+        let tiers = room.tiers();
+        for component in 0..room.components() {
+            divide(&room, component, &tiers, seats.of(component));
+        }
+        room.check_floors(&seats)?;
+        seats
+    };
+    Ok(seats.decision(vec![("weight", Box::new(|candidate| Some(f64::from(candidates.weight[candidate]))))]))
+}
+
+fn divide(room: &Room<'_>, component: usize, tiers: &[u32], seats: &mut [u32]) {
+    let mut rest = room.wanted(component);
+    let mut weights = vec![0; room.n];
+    for (number, tier) in tiers.iter().enumerate() {
+        let last = number + 1 == tiers.len();
+        // Candidates drop out as they are full, so this ends after as many rounds as the tier has candidates.
+        while rest > 0 {
+            for candidate in 0..room.n {
+                let open = last || seats[candidate] < room.holds(component, candidate);
+                let in_tier = room.candidates.tier[candidate] == *tier;
+                weights[candidate] = if in_tier && open { room.candidates.weight[candidate] } else { 0 };
+            }
+            let left = webster(rest, &weights, seats);
+            if left == rest {
+                break;
+            }
+            rest = left + clip(room, component, seats);
+            if last {
+                break;
+            }
+        }
+    }
+}
+
+/// Takes off what candidates cannot hold, and returns how much that was.
+fn clip(room: &Room<'_>, component: usize, seats: &mut [u32]) -> u32 {
+    let mut over = 0;
+    for (candidate, seats) in seats.iter_mut().enumerate() {
+        let holds = room.holds(component, candidate);
+        over += seats.saturating_sub(holds);
+        *seats = (*seats).min(holds);
+    }
+    over
+}
