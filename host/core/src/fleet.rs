@@ -8,8 +8,27 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClusterName, ClusterRow, InstanceType, Millis, OfferingRow, PoolName};
+use crate::ids::{ClusterName, ClusterRow, InstanceType, Millis, OfferingRow, PoolName, ShapeRow};
 use crate::resources::Amounts;
+
+mod cache;
+mod fit;
+mod matching;
+mod pool;
+mod room;
+mod rows;
+mod snapshot;
+mod stock;
+mod take;
+
+pub use cache::RoomCache;
+pub use fit::Need;
+pub use matching::{NodeLabels, untolerated};
+pub use pool::{InFlight, ObservedNodes, PoolInput};
+pub use room::{ClusterRoom, Offer, Room};
+pub use rows::Rows;
+pub use snapshot::{FleetError, Snapshot};
+pub use take::{Draft, NoFit, TakeOptions, Taken};
 
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
@@ -94,7 +113,8 @@ pub struct Offering {
     /// What a fresh node of this type offers to pods.
     pub allocatable: Amounts,
     pub stock: Stock,
-    /// Nodes ordered but not yet delivered, and nodes reserved by this plan: taken off the stock.
+    /// Nodes ordered but not yet delivered, and nodes reserved by this plan: taken off the stock. A [`Snapshot`] counts
+    /// them itself, from its pools.
     pub in_flight: u32,
 }
 
@@ -126,11 +146,10 @@ pub struct Stock {
     pub retry_at: Millis,
 }
 
-/// A node pool: nodes of one cluster that are added and removed together.
+/// What is declared of a node pool: nodes of one cluster that are added and removed together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
+pub struct PoolSpec {
     pub name: PoolName,
-    pub cluster: ClusterRow,
     /// Labels and taints of its nodes.
     pub labels: Labels,
     pub taints: Vec<Taint>,
@@ -141,8 +160,19 @@ pub struct Pool {
     pub max: u32,
     /// Seconds from an order until a replica can run on the new node.
     pub lead_seconds: u32,
-    /// Nodes there are and nodes in flight, grouped by what is free on them.
+}
+
+/// A node pool as it is: what is declared, and what nodes it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub spec: Arc<PoolSpec>,
+    pub cluster: ClusterRow,
+    /// Nodes there are and nodes in flight, grouped by what is free on them. No two groups are equal but for `count`.
     pub groups: Vec<NodeGroup>,
+    /// Nodes in flight by offering, ascending: what this pool holds of each offering's `in_flight`.
+    pub in_flight: Vec<(OfferingRow, u32)>,
+    /// Whether room was taken or given back since the pool was last set from observations.
+    pub booked: bool,
 }
 
 /// Nodes of one pool that are alike: same type, zone, state and free amounts.
@@ -154,8 +184,11 @@ pub struct NodeGroup {
     pub offering: Option<OfferingRow>,
     pub state: NodeState,
     pub free: Free,
-    /// Nodes.
+    /// Nodes; parts of nodes where `part` says so.
     pub count: u32,
+    /// The group is no nodes of its own, but room that replicas of this shape left on nodes which other groups count.
+    /// On which node it lies is not known, so that it is never joined with other free room.
+    pub part: Option<ShapeRow>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 //! fleet::Snapshot -> policy::Queue -> feasible -> policy::Candidates -> check -> plan::Plan
 //! ```
 
+pub mod feasible;
 pub mod fleet;
 pub mod ids;
 pub mod native;
@@ -16,4 +17,5 @@ pub mod policy;
 pub mod quota;
 pub mod reason;
 pub mod resources;
+pub mod spread;
 pub mod workload;

@@ -121,6 +121,45 @@ pub struct Passed {
     pub need: u32,
 }
 
+impl Passed {
+    /// Why in words, with the cluster's name and the numbers.
+    pub fn message(&self, tables: &Tables) -> String {
+        let name = tables.names.get(self.cluster as usize).map_or("unknown cluster", |name| &**name);
+        format!("{name}: {}", self.why())
+    }
+
+    /// Why in words, without the cluster's name.
+    pub fn why(&self) -> String {
+        let Passed { have, need, .. } = *self;
+        let room = if have == 1 {
+            format!("room for 1 replica, {need} needed")
+        } else {
+            format!("room for {have} replicas, {need} needed")
+        };
+        match self.code {
+            Code::Affinity if need > 0 => format!("in group {have} of the preferred clusters; group {need} is used"),
+            Code::Affinity => "not selected by the cluster affinity".into(),
+            Code::Taint => "has a taint that is not tolerated".into(),
+            Code::ClusterUnhealthy => "cannot be reached, or its API is not healthy".into(),
+            Code::NoMatchingPool => "no node pool can hold a replica: resources, labels or taints of its nodes".into(),
+            Code::NoRoom => room,
+            Code::NoStock => format!("{room}; the offerings that would do are out of stock"),
+            Code::PoolAtMaximum => format!("{room}; the node pools that would do are at their maximum"),
+            Code::ElasticityOff => format!("{room}; there is room on new nodes, but elasticity is off"),
+            Code::QuotaExceeded => format!("quota for {have} replicas, {need} needed"),
+            Code::GangDoesNotFit if need > 0 => format!("the gang does not fit whole: {room}"),
+            Code::GangDoesNotFit => "the gang does not fit whole".into(),
+            Code::Behind => "kept free for a job ahead in the queue".into(),
+            Code::TooLarge => "could not hold it even if nothing else ran there".into(),
+            Code::Spread => "left out by the spread constraints".into(),
+            Code::MovedAway => "replicas were moved away from here".into(),
+            Code::NoWeight => "the static weight list gives it nothing".into(),
+            Code::NotChosen => "the policy chose other clusters".into(),
+            code => code.as_str().into(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GangRecord {
