@@ -1,6 +1,8 @@
 //! What wit-bindgen makes of `wit/v0.1`, sorted into one module a kind. The fleet's types are shared by the three worlds.
 
-pub use berth_world_placement::berth::policy::fleet::{Changes, ClusterRow, Column, Label, Problem, ProblemCode, Tables};
+pub use berth_world_placement::berth::policy::fleet::{
+    Changes, ClusterRow, Column, Label, Problem, ProblemCode, Tables,
+};
 
 /// What a placement policy is asked and answers, as `wit/v0.1` documents it.
 pub mod placement {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// A configuration that a policy accepts. [`config!`](crate::config!) writes it; by hand it is a serde type and its schema.
-pub trait Config: DeserializeOwned {
+/// A configuration that a policy accepts. [`config!`](crate::config!) writes it; by hand it is a schema and a way to read
+/// it, such as [`from_json`].
+pub trait Config: Sized {
     /// JSON Schema (draft 2020-12). The host checks a configuration against it before a session is made.
     fn schema() -> String;
 
@@ -14,9 +15,15 @@ pub trait Config: DeserializeOwned {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    fn parse(json: &str) -> Result<Self, String> {
-        serde_json::from_str(json).map_err(|error| error.to_string())
-    }
+    fn parse(json: &str) -> Result<Self, String>;
+}
+
+/// Reads a value from JSON with serde.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 /// No configuration.
@@ -26,6 +33,11 @@ pub struct NoConfig {}
 impl Config for NoConfig {
     fn schema() -> String {
         String::new()
+    }
+
+    /// Takes anything: without a schema the host accepts an empty configuration alone.
+    fn parse(_: &str) -> Result<Self, String> {
+        Ok(Self {})
     }
 }
 
@@ -72,6 +84,10 @@ macro_rules! config {
                 $crate::__private::object_schema(concat!($($about,)* ""), &[
                     $($crate::__private::property::<$type>(stringify!($field), concat!($($doc,)* "")),)*
                 ])
+            }
+
+            fn parse(json: &str) -> Result<Self, String> {
+                $crate::from_json(json)
             }
         }
     };

@@ -83,6 +83,12 @@ impl Fleet {
         self.clusters.get(row as usize)?.labels.get(key).map(String::as_str)
     }
 
+    /// All labels of the cluster at `row`, in ascending order of key.
+    pub fn labels(&self, row: u32) -> impl Iterator<Item = (&str, &str)> {
+        let labels = self.clusters.get(row as usize).into_iter().flat_map(|cluster| &cluster.labels);
+        labels.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Names of the resources that columns of amounts refer to by row.
     pub fn resources(&self) -> &[String] {
         &self.resources

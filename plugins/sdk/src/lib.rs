@@ -46,7 +46,7 @@ pub mod testing;
 
 pub use bindings::{Changes, ClusterRow, Column, Label, Problem, ProblemCode, Tables};
 pub use bindings::{gang, migration, placement};
-pub use config::{Config, NoConfig, Setting};
+pub use config::{Config, NoConfig, Setting, from_json};
 pub use fill::fill;
 pub use fleet::Fleet;
 pub use policy::{Gang, Migration, Placement, Policy};
