@@ -45,7 +45,7 @@ pub struct Ask<'a> {
     /// By component; empty for objects without replicas.
     pub wants: &'a [Want],
     pub held: &'a [Held],
-    /// Clusters that are to be left alone, with the reason.
+    /// Clusters that are to get nothing new, with the reason.
     pub except: &'a [(ClusterRow, Code)],
 }
 
@@ -56,6 +56,9 @@ pub struct Candidate {
     pub tier: u32,
     /// Static weight; 1 without a weight list.
     pub weight: u32,
+    /// It may keep what it holds and gets nothing new: it is not reachable, keeps new work away by a taint, or is to be
+    /// left alone. Such a cluster is a candidate only while it holds replicas.
+    pub closed: bool,
 }
 
 /// The answer.
@@ -93,8 +96,8 @@ struct Selection {
 #[derive(Clone, Copy, Debug)]
 struct Selected {
     candidate: Candidate,
-    /// Only where replicas are already: a taint keeps new work away.
-    only_held: bool,
+    /// Why it gets nothing new, whatever the workload.
+    closed: Option<Code>,
 }
 
 impl Feasibility {
@@ -104,6 +107,11 @@ impl Feasibility {
         }
         let selection = self.selection(snapshot, ask.rules);
         Search { snapshot, selection, ask, tables: tables(rooms, ask) }.run()
+    }
+
+    /// The clusters that rules select, whatever room they have; ascending by name. Closed ones are left out.
+    pub fn selected(&mut self, snapshot: &Snapshot, rules: &Arc<Rules>) -> impl Iterator<Item = Candidate> + '_ {
+        self.selection(snapshot, rules).selected.iter().map(|one| one.candidate).filter(|candidate| !candidate.closed)
     }
 
     fn selection(&mut self, snapshot: &Snapshot, rules: &Arc<Rules>) -> &Selection {
@@ -142,8 +150,9 @@ impl Selection {
         for (row, cluster) in snapshot.clusters().filter(|(_, cluster)| !cluster.removed) {
             let (tier, weight) = (tiers[row.index()], weights[row.index()]);
             match standing(rules, cluster, tier, weight) {
-                Ok(only_held) => {
-                    selected.push(Selected { candidate: Candidate { cluster: row, tier, weight }, only_held });
+                Ok(closed) => {
+                    let candidate = Candidate { cluster: row, tier, weight, closed: closed.is_some() };
+                    selected.push(Selected { candidate, closed });
                 }
                 Err(code) => passed.push(Passed { cluster: row.0, code, have: 0, need: 0 }),
             }
@@ -189,13 +198,11 @@ fn weights(snapshot: &Snapshot, rules: &Rules) -> Vec<u32> {
     weights
 }
 
-/// Whether a cluster is selected, and if so, whether only for replicas that it holds already.
-fn standing(rules: &Rules, cluster: &Cluster, tier: u32, weight: u32) -> Result<bool, Code> {
+/// Whether a cluster is selected, and if so, why only for replicas that it holds already. What runs in a cluster that
+/// cannot be reached stays there until it is told to leave.
+fn standing(rules: &Rules, cluster: &Cluster, tier: u32, weight: u32) -> Result<Option<Code>, Code> {
     if tier == NO_ROW {
         return Err(Code::Affinity);
-    }
-    if !cluster.reachable {
-        return Err(Code::ClusterUnhealthy);
     }
     if rules.division == Division::StaticWeight && weight == 0 {
         return Err(Code::NoWeight);
@@ -205,7 +212,10 @@ fn standing(rules: &Rules, cluster: &Cluster, tier: u32, weight: u32) -> Result<
     if untolerated(&executes, &rules.tolerations).is_some() {
         return Err(Code::Taint);
     }
-    Ok(untolerated(&cluster.taints, &rules.tolerations).is_some())
+    if !cluster.reachable {
+        return Ok(Some(Code::ClusterUnhealthy));
+    }
+    Ok(untolerated(&cluster.taints, &rules.tolerations).map(|_| Code::Taint))
 }
 
 /// One search for candidates.
@@ -250,7 +260,7 @@ impl Search<'_> {
         let mut candidates = Vec::with_capacity(group.places.len());
         for (place, one) in selected.iter().enumerate() {
             if chosen.next_if(|next| **next == place).is_some() {
-                candidates.push(one.candidate);
+                candidates.push(Candidate { closed: self.closed(one).is_some(), ..one.candidate });
                 continue;
             }
             let cluster = one.candidate.cluster.0;
@@ -276,8 +286,18 @@ impl Search<'_> {
         self.ask.held.iter().filter(here).fold(0, |sum, held| sum.saturating_add(held.replicas))
     }
 
+    /// Why a cluster gets nothing new.
+    fn closed(&self, one: &Selected) -> Option<Code> {
+        let excepted = self.ask.except.iter().find(|(except, _)| *except == one.candidate.cluster);
+        excepted.map(|(_, code)| *code).or(one.closed)
+    }
+
     /// Replicas of a component that a cluster can hold, with what it holds now.
-    fn have(&self, cluster: ClusterRow, component: usize) -> u64 {
+    fn have(&self, one: &Selected, component: usize) -> u64 {
+        let cluster = one.candidate.cluster;
+        if self.closed(one).is_some() {
+            return u64::from(self.held(cluster, component));
+        }
         let room = self.tables[component].get(cluster.index()).copied().unwrap_or_default();
         let elastic = if self.ask.rules.elastic { room.elastic } else { 0 };
         u64::from(self.held(cluster, component)) + u64::from(room.ready) + u64::from(elastic)
@@ -287,16 +307,19 @@ impl Search<'_> {
     fn judge(&self, one: &Selected) -> Option<Passed> {
         let row = one.candidate.cluster;
         let cluster = row.0;
-        if let Some((_, code)) = self.ask.except.iter().find(|(except, _)| *except == row) {
-            return Some(Passed { cluster, code: *code, have: 0, need: 0 });
-        }
-        if one.only_held && !self.ask.held.iter().any(|held| held.cluster == row && held.replicas > 0) {
-            return Some(Passed { cluster, code: Code::Taint, have: 0, need: 0 });
+        let closed = self.closed(one);
+        if let Some(code) = closed
+            && !self.ask.held.iter().any(|held| held.cluster == row && held.replicas > 0)
+        {
+            return Some(Passed { cluster, code, have: 0, need: 0 });
         }
         let asked = || self.ask.wants.iter().enumerate().filter(|(_, want)| want.replicas > 0);
         let short = |component: usize, need: u32| {
-            let have = self.have(row, component);
-            (have < u64::from(need)).then(|| self.short(row, component, have as u32, need))
+            let have = self.have(one, component);
+            (have < u64::from(need)).then(|| match closed {
+                Some(code) => Passed { cluster, code, have: have as u32, need },
+                None => self.short(row, component, have as u32, need),
+            })
         };
         if let Some(passed) = asked().find_map(|(component, want)| short(component, want.need)) {
             return Some(passed);
@@ -352,7 +375,8 @@ impl Search<'_> {
         let rules = self.ask.rules;
         let main = self.main();
         let cluster = |place: usize| self.selection.selected[place].candidate.cluster;
-        let room = |place: usize| main.map_or(0, |main| self.have(cluster(place), main));
+        let have = |place: usize, component| self.have(&self.selection.selected[place], component);
+        let room = |place: usize| main.map_or(0, |main| have(place, main));
         if places.is_empty() {
             return Group { places, problem: None, fits: false, room: 0 };
         }
@@ -377,7 +401,7 @@ impl Search<'_> {
             }
         }
         let holds = |(component, want): (usize, &Want)| {
-            let sum = places.iter().fold(0u64, |sum, place| sum.saturating_add(self.have(cluster(*place), component)));
+            let sum = places.iter().fold(0u64, |sum, place| sum.saturating_add(have(*place, component)));
             want.need > 0 || sum >= u64::from(want.replicas)
         };
         let fits = self.ask.wants.iter().enumerate().all(holds);
