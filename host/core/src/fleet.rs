@@ -171,6 +171,8 @@ pub struct Pool {
     pub groups: Vec<NodeGroup>,
     /// Nodes in flight by offering, ascending: what this pool holds of each offering's `in_flight`.
     pub in_flight: Vec<(OfferingRow, u32)>,
+    /// Replicas that are booked on nodes in flight, by shape.
+    pub waiting: Vec<(ShapeRow, u32)>,
     /// Whether room was taken or given back since the pool was last set from observations.
     pub booked: bool,
 }

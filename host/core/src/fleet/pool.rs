@@ -142,14 +142,16 @@ impl Pool {
         let mut in_flight: Vec<(OfferingRow, u32)> = Vec::new();
         for order in &input.in_flight {
             groups.extend(fresh(order.offering).map(|group| NodeGroup { count: order.nodes, ..group }));
-            count_in_flight(&mut in_flight, order.offering, order.nodes);
+            count(&mut in_flight, order.offering, order.nodes);
         }
         tidy(&mut groups);
+        let mut waiting = Vec::new();
         for (shape, replicas) in &input.unbound {
             let Some(need) = need(*shape) else { continue };
-            book_all(&mut groups, &need, *replicas, |group| accepts(&spec, group, &need));
+            let flying = book_all(&mut groups, &need, *replicas, |group| accepts(&spec, group, &need));
+            count(&mut waiting, *shape, flying);
         }
-        Self { spec, cluster, groups, in_flight, booked: false }
+        Self { spec, cluster, groups, in_flight, waiting, booked: false }
     }
 }
 
@@ -167,19 +169,20 @@ fn observed(nodes: &ObservedNodes) -> NodeGroup {
     }
 }
 
-/// Adds nodes in flight to a list that ascends by offering.
-pub(crate) fn count_in_flight(list: &mut Vec<(OfferingRow, u32)>, offering: OfferingRow, nodes: u32) {
-    if nodes == 0 {
+/// Adds to a list of counts that ascends by row.
+pub(crate) fn count<K: Ord>(list: &mut Vec<(K, u32)>, row: K, more: u32) {
+    if more == 0 {
         return;
     }
-    match list.binary_search_by_key(&offering, |(row, _)| *row) {
-        Ok(place) => list[place].1 = list[place].1.saturating_add(nodes),
-        Err(place) => list.insert(place, (offering, nodes)),
+    match list.binary_search_by(|(known, _)| known.cmp(&row)) {
+        Ok(place) => list[place].1 = list[place].1.saturating_add(more),
+        Err(place) => list.insert(place, (row, more)),
     }
 }
 
-/// Books as many of `replicas` as fit: ready groups first, then those in flight, best fit within each.
-fn book_all(groups: &mut Vec<NodeGroup>, need: &Need, replicas: u32, accepts: impl Fn(&NodeGroup) -> bool) {
+/// Books as many of `replicas` as fit: ready groups first, then those in flight, best fit within each. Returns how many
+/// are on nodes in flight.
+fn book_all(groups: &mut Vec<NodeGroup>, need: &Need, replicas: u32, accepts: impl Fn(&NodeGroup) -> bool) -> u32 {
     let mut spots: Vec<Spot> = Vec::new();
     for (row, group) in groups.iter().enumerate() {
         let per = if accepts(group) { group.free.fits(need) } else { 0 };
@@ -188,13 +191,16 @@ fn book_all(groups: &mut Vec<NodeGroup>, need: &Need, replicas: u32, accepts: im
         }
     }
     spots.sort_by_key(|spot| (groups[spot.group].state != NodeState::Ready, spot.order()));
-    let mut left = replicas;
+    let (mut left, mut flying) = (replicas, 0);
     for spot in spots {
         let here = spot.room().min(u64::from(left)) as u32;
-        if here > 0 {
-            book(groups, spot, need, here);
-            left -= here;
+        if here == 0 {
+            break;
         }
+        flying += if groups[spot.group].state == NodeState::InFlight { here } else { 0 };
+        book(groups, spot, need, here);
+        left -= here;
     }
     tidy(groups);
+    flying
 }

@@ -191,9 +191,9 @@ impl Survey {
                 continue;
             }
             match group.state {
-                NodeState::Ready => self.ready += room,
+                NodeState::Ready => self.ready = self.ready.saturating_add(room),
                 NodeState::InFlight if quick => {
-                    self.in_flight += room;
+                    self.in_flight = self.in_flight.saturating_add(room);
                     let offering = group.offering.and_then(|row| snapshot.offering(row));
                     self.flights.push(Offer {
                         replicas: clamp(room),

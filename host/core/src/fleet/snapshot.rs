@@ -187,11 +187,6 @@ impl Snapshot {
         self.cluster(cluster).map_or("", |cluster| &cluster.region)
     }
 
-    pub(crate) fn unbound(&self, pool: PoolRow, shape: ShapeRow) -> u32 {
-        let unbound = self.pool_input(pool).map_or(&[][..], |input| &input.unbound);
-        unbound.iter().filter(|(row, _)| *row == shape).fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
-
     /// Whether a shape may run on a group of a pool whose taints it tolerates. Room that replicas left is for shapes that
     /// ask nothing of nodes, or the same as those that left.
     pub(crate) fn accepts(&self, spec: &PoolSpec, region: &str, group: &NodeGroup, need: &Need) -> bool {
@@ -433,7 +428,14 @@ impl Snapshot {
             return Ok(row);
         }
         let empty = PoolSpec { offerings: Vec::new(), ..spec.clone() };
-        let pool = Pool { spec: Arc::new(empty), cluster, groups: Vec::new(), in_flight: Vec::new(), booked: false };
+        let pool = Pool {
+            spec: Arc::new(empty),
+            cluster,
+            groups: Vec::new(),
+            in_flight: Vec::new(),
+            waiting: Vec::new(),
+            booked: false,
+        };
         let row = PoolRow(self.pools.push(Arc::new(pool)) as u32);
         self.inputs.push(Arc::default());
         let place = self.pools_of(cluster).take_while(|(_, pool)| pool.spec.name < spec.name).count();

@@ -12,7 +12,7 @@ use crate::fleet::{Free, NodeGroup, NodeState, Pool, Snapshot};
 use crate::ids::{ClusterRow, OfferingRow, PoolRow, ShapeRow};
 
 use super::fit::Need;
-use super::pool::{Spot, book, count_in_flight, tidy};
+use super::pool::{Spot, book, count, tidy};
 use super::room::{Survey, clamp, spots};
 
 /// What a take may use.
@@ -111,16 +111,16 @@ impl Snapshot {
     }
 
     /// Gives back the room of replicas that leave a pool. On which nodes they ran is not known, so each leaves a part of
-    /// its own size that is joined with nothing: room that surely exists. As many as were unbound when the pool was
-    /// observed may have waited for nodes in flight; where there are such nodes their room counts as in flight.
+    /// its own size that is joined with nothing: room that surely exists. Those on nodes in flight go first, since pods
+    /// without a node are the first that Kubernetes deletes; their room stays in flight.
     pub fn give_back(&mut self, pool: PoolRow, shape: ShapeRow, replicas: u32) {
         let (Some(need), Some(found)) = (self.need(shape).cloned(), self.pool(pool)) else { return };
-        let flying = found.groups.iter().any(|group| group.state == NodeState::InFlight && group.part.is_none());
-        let in_parts = |group: &&NodeGroup| group.part == Some(shape) && group.state == NodeState::InFlight;
-        let given: u32 = found.groups.iter().filter(in_parts).map(|group| group.count).sum();
-        let unbound = if flying { self.unbound(pool, shape).saturating_sub(given) } else { 0 };
-        let waiting = unbound.min(replicas);
         let mut next = found.clone();
+        let mut waiting = 0;
+        if let Some((_, count)) = next.waiting.iter_mut().find(|(row, _)| *row == shape) {
+            waiting = replicas.min(*count);
+            *count -= waiting;
+        }
         for (state, count) in [(NodeState::InFlight, waiting), (NodeState::Ready, replicas - waiting)] {
             next.groups.push(NodeGroup {
                 instance_type: "".into(),
@@ -188,16 +188,21 @@ impl Draft {
 
         // Phase 2: book what was chosen.
         let mut shares: Vec<(PoolRow, u32)> = Vec::new();
-        for (spot, count) in ready_spots.into_iter().chain(flying_spots) {
+        for (spot, replicas) in ready_spots.into_iter().chain(flying_spots) {
             let (row, pool) = &mut self.pools[spot.pool];
-            book(&mut Arc::make_mut(pool).groups, spot, need, count);
-            add_share(&mut shares, *row, count);
+            let pool = Arc::make_mut(pool);
+            if pool.groups[spot.group].state == NodeState::InFlight {
+                count(&mut pool.waiting, shape, replicas);
+            }
+            book(&mut pool.groups, spot, need, replicas);
+            count(&mut shares, *row, replicas);
         }
         let mut orders = Vec::new();
         for fill in fills {
             let step = survey.steps[fill.step];
-            self.book_new(snapshot, step.pool, step.offering, step.per, need, (fill.nodes, fill.replicas));
-            add_share(&mut shares, step.row, fill.replicas);
+            self.book_new(snapshot, (step.pool, step.offering, step.per), need, (fill.nodes, fill.replicas));
+            count(&mut Arc::make_mut(&mut self.pools[step.pool].1).waiting, shape, fill.replicas);
+            count(&mut shares, step.row, fill.replicas);
             orders.push((step.row, step.offering, fill.nodes));
         }
         for (row, pool) in &mut self.pools {
@@ -252,9 +257,7 @@ impl Draft {
     fn book_new(
         &mut self,
         snapshot: &Snapshot,
-        index: usize,
-        offering: OfferingRow,
-        per: u32,
+        (index, offering, per): (usize, OfferingRow, u32),
         need: &Need,
         (nodes, replicas): (u32, u32),
     ) {
@@ -264,8 +267,8 @@ impl Draft {
         let spot = Spot::new(index, pool.groups.len(), &fresh, per, need);
         pool.groups.push(fresh);
         book(&mut pool.groups, spot, need, replicas);
-        count_in_flight(&mut pool.in_flight, offering, nodes);
-        count_in_flight(&mut self.ordered, offering, nodes);
+        count(&mut pool.in_flight, offering, nodes);
+        count(&mut self.ordered, offering, nodes);
     }
 
     /// Takes each shape of a set, those with the most replicas first. On an error the draft holds part of the set.
@@ -294,9 +297,5 @@ impl Draft {
     }
 }
 
-fn add_share(shares: &mut Vec<(PoolRow, u32)>, pool: PoolRow, replicas: u32) {
-    match shares.binary_search_by_key(&pool, |(row, _)| *row) {
-        Ok(place) => shares[place].1 += replicas,
-        Err(place) => shares.insert(place, (pool, replicas)),
-    }
-}
+#[cfg(test)]
+mod tests;
