@@ -414,3 +414,6 @@ impl Search<'_> {
         (0..self.ask.wants.len()).max_by_key(|at| (self.ask.wants[*at].replicas, std::cmp::Reverse(*at)))
     }
 }
+
+#[cfg(test)]
+mod tests;

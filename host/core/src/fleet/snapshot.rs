@@ -578,3 +578,6 @@ impl Snapshot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

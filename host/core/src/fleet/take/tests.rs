@@ -248,7 +248,7 @@ proptest! {
 
     #[test]
     fn a_take_never_overcommits(snapshot in fleet(), ops in prop::collection::vec(op(), 0..6), takes in
-        prop::collection::vec((0..CLUSTERS, 0..SHAPES, 1u32..12, options()), 1..8)
+        prop::collection::vec((0..CLUSTERS, 0..SHAPES, 1u32..40, options()), 1..8)
     ) {
         let mut snapshot = snapshot;
         ops.into_iter().for_each(|op| run(&mut snapshot, op));
