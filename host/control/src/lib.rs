@@ -6,3 +6,4 @@
 
 pub mod event;
 pub mod ports;
+pub mod view;
