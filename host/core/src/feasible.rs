@@ -247,9 +247,7 @@ impl Search<'_> {
         // Phase 2: choose among groups, and within them by spread constraints.
         let fits = |place: &usize| passed[*place].is_none();
         let all = || (0..selected.len()).filter(fits).collect();
-        let ask = self.ask;
-        let alone = ask.rules.group_use == GroupUse::FirstThatFits && self.selection.groups.len() > 1;
-        let (group, tier) = match alone {
+        let (group, tier) = match self.alone() {
             false => (self.group(all()), NO_ROW),
             true => self.first_group(|tier| self.selection.groups[tier].iter().copied().filter(fits).collect()),
         };
@@ -279,6 +277,11 @@ impl Search<'_> {
             all.sort_unstable_by_key(|passed| passed.cluster);
         }
         Feasible { candidates, passed: all, problem: group.problem }
+    }
+
+    /// Whether one group is to be chosen among several.
+    fn alone(&self) -> bool {
+        self.ask.rules.group_use == GroupUse::FirstThatFits && self.selection.groups.len() > 1
     }
 
     fn held(&self, cluster: ClusterRow, component: usize) -> u32 {
@@ -404,6 +407,9 @@ impl Search<'_> {
             let sum = places.iter().fold(0u64, |sum, place| sum.saturating_add(have(*place, component)));
             want.need > 0 || sum >= u64::from(want.replicas)
         };
+        if !self.alone() {
+            return Group { places, problem: None, fits: true, room: 0 };
+        }
         let fits = self.ask.wants.iter().enumerate().all(holds);
         let room = places.iter().fold(0u64, |sum, place| sum.saturating_add(room(*place)));
         Group { places, problem: None, fits, room }

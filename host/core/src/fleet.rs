@@ -169,6 +169,8 @@ pub struct Pool {
     pub cluster: ClusterRow,
     /// Nodes there are and nodes in flight, grouped by what is free on them. No two groups are equal but for `count`.
     pub groups: Vec<NodeGroup>,
+    /// Nodes in `groups`.
+    nodes: u32,
     /// Nodes in flight by offering, ascending: what this pool holds of each offering's `in_flight`.
     pub in_flight: Vec<(OfferingRow, u32)>,
     /// Replicas that are booked on nodes in flight, by shape.

@@ -134,9 +134,9 @@ fn each_cluster_is_a_candidate_or_has_a_reason() {
         (Code::MovedAway, 0, 0),
     ];
     assert_eq!((passed, problem), (expected.to_vec(), None));
-    // Where replicas are already, a taint against new work does not count, and what they hold is room.
+    // What replicas hold is room for them, also where a taint keeps new work away, but not where it evicts.
     let held = |row, replicas| Held { cluster: ClusterRow(row), component: 0, replicas };
-    let (names, ..) = find(&snapshot, rules.clone(), &want(shape, 8, 8), &[held(3, 1), held(4, 1), held(5, 5)], &[]);
+    let (names, ..) = find(&snapshot, rules.clone(), &want(shape, 8, 8), &[held(3, 8), held(4, 8), held(5, 5)], &[]);
     assert_eq!(names, ["a", "d", "f", "g", "z"]);
     let tolerant = Toleration { key: "maintenance".into(), value: None, effect: None };
     let rules = Rules { tolerations: vec![tolerant], ..rules };

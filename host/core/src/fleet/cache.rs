@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::fleet::{ClusterRoom, Snapshot};
-use crate::ids::{ClusterRow, ShapeRow};
+use crate::ids::{ClusterRow, OfferingRow, ShapeRow};
+use crate::resources::Amounts;
 
 use super::fit::Need;
-use super::room::Survey;
+use super::room::{Base, Look, Survey};
+use super::snapshot::Stamps;
 
 /// Shapes that are kept; the one used longest ago goes first.
 const CAPACITY: usize = 512;
@@ -23,9 +25,36 @@ pub struct RoomCache {
 #[derive(Debug)]
 struct Table {
     need: Arc<Need>,
-    seen: Vec<u64>,
+    seen: Vec<Stamps>,
     rooms: Vec<ClusterRoom>,
+    /// What does not depend on stock, so that nodes are not looked at again when only stock changed.
+    bases: Vec<Base>,
+    fresh: FreshFits,
     used: u64,
+}
+
+/// Replicas that fit on a fresh node, by offering, as far as they were asked for.
+#[derive(Debug, Default)]
+struct FreshFits {
+    catalogue: u64,
+    fits: Vec<Option<u32>>,
+}
+
+impl FreshFits {
+    fn bring_up_to(&mut self, snapshot: &Snapshot) {
+        if self.catalogue != snapshot.catalogue() {
+            self.fits.clear();
+            self.fits.resize(snapshot.offerings().count(), None);
+            self.catalogue = snapshot.catalogue();
+        }
+    }
+
+    fn get(&mut self, row: OfferingRow, fits: impl FnOnce() -> u32) -> u32 {
+        match self.fits.get_mut(row.index()) {
+            Some(known) => *known.get_or_insert_with(fits),
+            None => fits(),
+        }
+    }
 }
 
 impl RoomCache {
@@ -42,24 +71,47 @@ impl RoomCache {
             let oldest = self.tables.iter().min_by_key(|(_, table)| table.used).map(|(key, _)| *key);
             oldest.and_then(|key| self.tables.remove(&key));
         }
-        let empty = || Table { need: need.clone(), seen: Vec::new(), rooms: Vec::new(), used: 0 };
-        let table = self.tables.entry(key).or_insert_with(empty);
+        let table = self.tables.entry(key).or_insert_with(|| Table::new(need.clone()));
         table.used = self.uses;
-        let stamps = snapshot.stamps();
-        table.seen.resize(stamps.len(), 0);
-        table.rooms.resize(stamps.len(), ClusterRoom::default());
-        for (row, (seen, stamp)) in table.seen.iter_mut().zip(stamps).enumerate() {
-            if *seen != *stamp {
-                let cluster = ClusterRow(row as u32);
-                table.rooms[row] = snapshot.room_with(cluster, shape, max_lead_seconds, &mut self.survey);
-                *seen = *stamp;
-            }
-        }
+        table.refresh(snapshot, max_lead_seconds, &mut self.survey);
         &table.rooms
     }
 
     /// The rows as of the last [`RoomCache::refresh`], for looking at several shapes at once.
     pub fn rows(&self, shape: ShapeRow, max_lead_seconds: u32) -> &[ClusterRoom] {
         self.tables.get(&(shape, max_lead_seconds)).map_or(&[], |table| &table.rooms)
+    }
+}
+
+impl Table {
+    fn new(need: Arc<Need>) -> Self {
+        let (seen, rooms, bases) = (Vec::new(), Vec::new(), Vec::new());
+        Self { need, seen, rooms, bases, fresh: FreshFits::default(), used: 0 }
+    }
+
+    fn refresh(&mut self, snapshot: &Snapshot, max_lead: u32, survey: &mut Survey) {
+        let stamps = snapshot.stamps();
+        self.seen.resize(stamps.len(), Stamps::default());
+        self.rooms.resize(stamps.len(), ClusterRoom::default());
+        self.bases.resize(stamps.len(), Base::default());
+        self.fresh.bring_up_to(snapshot);
+        let orderable = |offering| snapshot.orderable(offering);
+        for (row, stamp) in stamps.iter().enumerate() {
+            if self.seen[row] == *stamp {
+                continue;
+            }
+            let cluster = ClusterRow(row as u32);
+            let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
+            if self.seen[row].pools == stamp.pools {
+                survey.base = self.bases[row];
+            } else {
+                survey.look_at_nodes(&look, snapshot.pools_of(cluster));
+                self.bases[row] = survey.base;
+            }
+            let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
+            survey.look_at_stock(&look, snapshot.pools_of(cluster), fits);
+            self.rooms[row] = survey.cluster_room();
+            self.seen[row] = *stamp;
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Spot {
 }
 
 /// Books `replicas` of `need` on a group, at most [`Spot::room`], filling node after node. Split groups are appended, so
-/// that other spots keep their meaning until [`tidy`].
+/// that other spots keep their meaning until [`Pool::tidy`].
 pub(crate) fn book(groups: &mut Vec<NodeGroup>, spot: Spot, need: &Need, replicas: u32) {
     let Some(group) = groups.get_mut(spot.group) else { return };
     debug_assert!(spot.per > 0 && u64::from(replicas) <= spot.room(), "booked within the room of the spot");
@@ -92,7 +92,7 @@ pub(crate) fn book(groups: &mut Vec<NodeGroup>, spot: Spot, need: &Need, replica
 }
 
 /// Joins groups that are alike and drops empty ones. Keeps the order of first appearance.
-pub(crate) fn tidy(groups: &mut Vec<NodeGroup>) {
+fn tidy(groups: &mut Vec<NodeGroup>) {
     let mut kept: Vec<NodeGroup> = Vec::with_capacity(groups.len());
     for group in groups.drain(..) {
         let nothing_left = group.part.is_some() && group.free == Free::default();
@@ -119,8 +119,20 @@ fn alike(one: &NodeGroup, other: &NodeGroup) -> bool {
 impl Pool {
     /// Nodes there are and nodes in flight.
     pub fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
+    /// Joins groups that are alike and counts the nodes; to be called after each change of the groups.
+    pub(crate) fn tidy(&mut self) {
+        tidy(&mut self.groups);
         let nodes = self.groups.iter().filter(|group| group.part.is_none());
-        nodes.fold(0, |sum, group| sum.saturating_add(group.count))
+        self.nodes = nodes.fold(0, |sum, group| sum.saturating_add(group.count));
+    }
+
+    /// A pool that has no node yet.
+    pub(crate) fn new(spec: Arc<PoolSpec>, cluster: ClusterRow) -> Self {
+        let (groups, in_flight, waiting) = (Vec::new(), Vec::new(), Vec::new());
+        Self { spec, cluster, groups, nodes: 0, in_flight, waiting, booked: false }
     }
 
     /// Nodes that could still be added.
@@ -151,7 +163,9 @@ impl Pool {
             let flying = book_all(&mut groups, &need, *replicas, |group| accepts(&spec, group, &need));
             count(&mut waiting, *shape, flying);
         }
-        Self { spec, cluster, groups, in_flight, waiting, booked: false }
+        let mut pool = Self { groups, in_flight, waiting, ..Self::new(spec.clone(), cluster) };
+        pool.tidy();
+        pool
     }
 }
 

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use crate::fleet::{NodeState, Pool, Snapshot};
 use crate::ids::{ClusterRow, OfferingRow, PoolRow, ShapeRow};
 use crate::reason::Code;
+use crate::resources::Amounts;
 
 use super::fit::Need;
 use super::pool::Spot;
@@ -62,38 +63,37 @@ pub struct Offer {
 impl Snapshot {
     /// Room of a shape in a cluster. Pools that are slower than `max_lead_seconds` give no elastic room; 0 is no limit.
     pub fn room(&self, cluster: ClusterRow, shape: ShapeRow, max_lead_seconds: u32) -> ClusterRoom {
-        self.room_with(cluster, shape, max_lead_seconds, &mut Survey::default())
-    }
-
-    pub(crate) fn room_with(
-        &self,
-        cluster: ClusterRow,
-        shape: ShapeRow,
-        max_lead: u32,
-        survey: &mut Survey,
-    ) -> ClusterRoom {
-        let Some(need) = self.need(shape) else { return ClusterRoom::default() };
-        survey.look(self, cluster, self.pools_of(cluster), need, max_lead, |offering| self.orderable(offering));
-        survey.cluster_room()
+        let survey = self.survey(cluster, shape, max_lead_seconds, self.pools_of(cluster));
+        survey.map_or_else(ClusterRoom::default, |mut survey| survey.cluster_room())
     }
 
     /// Room of a shape in one pool.
     pub fn pool_room(&self, pool: PoolRow, shape: ShapeRow, max_lead_seconds: u32) -> Room {
-        let (Some(need), Some(found)) = (self.need(shape), self.pool(pool)) else { return Room::default() };
-        let mut survey = Survey::default();
-        let pools = std::iter::once((pool, found));
-        survey.look(self, found.cluster, pools, need, max_lead_seconds, |offering| self.orderable(offering));
-        survey.cluster_room().room()
+        let Some(found) = self.pool(pool) else { return Room::default() };
+        let survey = self.survey(found.cluster, shape, max_lead_seconds, std::iter::once((pool, found)));
+        survey.map_or_else(Room::default, |mut survey| survey.cluster_room().room())
     }
 
     /// The elastic room of a cluster in steps, in the order in which [`Snapshot::take`] fills them. Their sum is the
     /// elastic room. Nodes in flight come first and cost nothing more. Where cheap nodes would use up a pool's maximum
     /// before the room is reached, the last step is what denser nodes add, at what they add to the cost.
     pub fn offers(&self, cluster: ClusterRow, shape: ShapeRow, max_lead_seconds: u32) -> Vec<Offer> {
-        let Some(need) = self.need(shape) else { return Vec::new() };
+        let survey = self.survey(cluster, shape, max_lead_seconds, self.pools_of(cluster));
+        survey.map_or_else(Vec::new, |mut survey| survey.offers())
+    }
+
+    fn survey<'a>(
+        &self,
+        cluster: ClusterRow,
+        shape: ShapeRow,
+        max_lead: u32,
+        pools: impl Iterator<Item = (PoolRow, &'a Pool)> + Clone,
+    ) -> Option<Survey> {
+        let orderable = |offering| self.orderable(offering);
+        let look = Look { snapshot: self, cluster, need: self.need(shape)?, max_lead, orderable: &orderable };
         let mut survey = Survey::default();
-        survey.look(self, cluster, self.pools_of(cluster), need, max_lead_seconds, |offering| self.orderable(offering));
-        survey.offers()
+        survey.look(&look, pools);
+        Some(survey)
     }
 }
 
@@ -122,11 +122,38 @@ pub(crate) struct Fill {
     pub(crate) replicas: u32,
 }
 
+/// What one looks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Look<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) cluster: ClusterRow,
+    pub(crate) need: &'a Need,
+    /// Seconds; 0 is no limit.
+    pub(crate) max_lead: u32,
+    /// Further nodes of an offering that may be ordered.
+    pub(crate) orderable: &'a dyn Fn(OfferingRow) -> u32,
+}
+
+impl Look<'_> {
+    fn quick(&self, pool: &Pool) -> bool {
+        self.max_lead == 0 || pool.spec.lead_seconds <= self.max_lead
+    }
+}
+
+/// What the nodes of a cluster offer to one shape, those in flight included: all that does not depend on stock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Base {
+    ready: u64,
+    in_flight: u64,
+    /// The first nodes in flight on which it fits.
+    flight: Option<Offer>,
+    matched: bool,
+}
+
 /// What the pools of a cluster offer to one shape. Kept between uses for its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    pub(crate) ready: u64,
-    pub(crate) in_flight: u64,
+    pub(crate) base: Base,
     flights: Vec<Offer>,
     /// Cheapest per replica first; ties by lead time, interruption, pool and offering.
     pub(crate) steps: Vec<Step>,
@@ -142,59 +169,35 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    fn clear(&mut self) {
-        (self.ready, self.in_flight) = (0, 0);
+    pub(crate) fn look<'a>(&mut self, look: &Look<'_>, pools: impl Iterator<Item = (PoolRow, &'a Pool)> + Clone) {
+        self.look_at_nodes(look, pools.clone());
+        self.look_at_stock(look, pools, |_, allocatable| look.need.fits_fresh(allocatable));
+    }
+
+    /// Finds [`Survey::base`].
+    pub(crate) fn look_at_nodes<'a>(&mut self, look: &Look<'_>, pools: impl Iterator<Item = (PoolRow, &'a Pool)>) {
+        self.base = Base::default();
         self.flights.clear();
-        self.steps.clear();
-        self.slots.clear();
-        self.stock.clear();
-        (self.matched, self.full_pool, self.no_stock) = (false, false, false);
-    }
-
-    pub(crate) fn look<'a>(
-        &mut self,
-        snapshot: &Snapshot,
-        cluster: ClusterRow,
-        pools: impl Iterator<Item = (PoolRow, &'a Pool)>,
-        need: &Need,
-        max_lead: u32,
-        orderable: impl Fn(OfferingRow) -> u32,
-    ) {
-        self.clear();
-        let region = snapshot.region(cluster);
-        for (index, (row, pool)) in pools.enumerate() {
-            self.slots.push(0);
-            if !need.shape.tolerates(&pool.spec) {
-                continue;
-            }
-            let quick = max_lead == 0 || pool.spec.lead_seconds <= max_lead;
-            self.look_at_groups(snapshot, region, pool, need, quick);
-            self.look_at_offerings(snapshot, region, (index, row, pool), need, quick, &orderable);
+        let region = look.snapshot.region(look.cluster);
+        for (_, pool) in pools.filter(|(_, pool)| look.need.shape.tolerates(&pool.spec)) {
+            self.look_at_groups(look, region, pool);
         }
-        self.steps.sort_unstable_by(|one, other| {
-            one.price
-                .total_cmp(&other.price)
-                .then(one.lead_seconds.cmp(&other.lead_seconds))
-                .then(one.interruption.total_cmp(&other.interruption))
-                .then((one.pool, one.offering).cmp(&(other.pool, other.offering)))
-        });
+        self.base.flight = self.flights.first().copied();
     }
 
-    fn look_at_groups(&mut self, snapshot: &Snapshot, region: &str, pool: &Pool, need: &Need, quick: bool) {
+    fn look_at_groups(&mut self, look: &Look<'_>, region: &str, pool: &Pool) {
         for group in &pool.groups {
-            if !snapshot.accepts(&pool.spec, region, group, need) {
+            if !look.snapshot.accepts(&pool.spec, region, group, look.need) {
                 continue;
             }
-            self.matched |= group.part.is_none();
-            let room = u64::from(group.free.fits(need)) * u64::from(group.count);
-            if room == 0 {
-                continue;
-            }
+            self.base.matched |= group.part.is_none();
+            let room = u64::from(group.free.fits(look.need)) * u64::from(group.count);
             match group.state {
-                NodeState::Ready => self.ready = self.ready.saturating_add(room),
-                NodeState::InFlight if quick => {
-                    self.in_flight = self.in_flight.saturating_add(room);
-                    let offering = group.offering.and_then(|row| snapshot.offering(row));
+                _ if room == 0 => {}
+                NodeState::Ready => self.base.ready = self.base.ready.saturating_add(room),
+                NodeState::InFlight if look.quick(pool) => {
+                    self.base.in_flight = self.base.in_flight.saturating_add(room);
+                    let offering = group.offering.and_then(|row| look.snapshot.offering(row));
                     self.flights.push(Offer {
                         replicas: clamp(room),
                         price: 0.0,
@@ -207,53 +210,75 @@ impl Survey {
         }
     }
 
+    /// Finds the steps. [`Survey::base`] is known; `fits` says how many replicas a fresh node of an offering holds.
+    pub(crate) fn look_at_stock<'a>(
+        &mut self,
+        look: &Look<'_>,
+        pools: impl Iterator<Item = (PoolRow, &'a Pool)>,
+        mut fits: impl FnMut(OfferingRow, &Amounts) -> u32,
+    ) {
+        self.steps.clear();
+        self.slots.clear();
+        self.stock.clear();
+        (self.matched, self.full_pool, self.no_stock) = (self.base.matched, false, false);
+        let region = look.snapshot.region(look.cluster);
+        for (index, (row, pool)) in pools.enumerate() {
+            self.slots.push(pool.slots());
+            if look.need.shape.tolerates(&pool.spec) {
+                self.look_at_offerings(look, region, (index, row, pool), &mut fits);
+            }
+        }
+        self.steps.sort_unstable_by(|one, other| {
+            one.price
+                .total_cmp(&other.price)
+                .then(one.lead_seconds.cmp(&other.lead_seconds))
+                .then(one.interruption.total_cmp(&other.interruption))
+                .then((one.pool, one.offering).cmp(&(other.pool, other.offering)))
+        });
+    }
+
     fn look_at_offerings(
         &mut self,
-        snapshot: &Snapshot,
+        look: &Look<'_>,
         region: &str,
         (index, row, pool): (usize, PoolRow, &Pool),
-        need: &Need,
-        quick: bool,
-        orderable: impl Fn(OfferingRow) -> u32,
+        mut fits: impl FnMut(OfferingRow, &Amounts) -> u32,
     ) {
-        let mut slots = None;
+        let shape = &look.need.shape;
         for offering_row in &pool.spec.offerings {
-            let Some(offering) = snapshot.offering(*offering_row) else { continue };
-            if !need.shape.nodes.is_empty()
-                && !need.shape.selects(&snapshot.offering_labels(&pool.spec, region, offering))
-            {
+            let Some(offering) = look.snapshot.offering(*offering_row) else { continue };
+            let labels = || look.snapshot.offering_labels(&pool.spec, region, offering);
+            if !shape.nodes.is_empty() && !shape.selects(&labels()) {
                 continue;
             }
-            let per = need.fits_fresh(&offering.allocatable);
+            let per = fits(*offering_row, &offering.allocatable);
             if per == 0 {
                 continue;
             }
             self.matched = true;
-            if !quick {
+            if !look.quick(pool) {
                 continue;
             }
-            let slots = *slots.get_or_insert_with(|| pool.slots());
-            if slots == 0 {
+            if self.slots[index] == 0 {
                 self.full_pool = true;
                 break;
             }
-            let place = match self.stock.iter().position(|(row, _)| row == offering_row) {
+            let stock = match self.stock.iter().position(|(row, _)| row == offering_row) {
                 Some(place) => place,
                 None => {
-                    self.stock.push((*offering_row, orderable(*offering_row)));
+                    self.stock.push((*offering_row, (look.orderable)(*offering_row)));
                     self.stock.len() - 1
                 }
             };
-            if self.stock[place].1 == 0 {
+            if self.stock[stock].1 == 0 {
                 self.no_stock = true;
                 continue;
             }
-            self.slots[index] = slots;
             self.steps.push(Step {
                 pool: index,
                 row,
                 offering: *offering_row,
-                stock: place,
+                stock,
                 per,
                 price: offering.price / f64::from(per),
                 lead_seconds: pool.spec.lead_seconds,
@@ -324,7 +349,7 @@ impl Survey {
 
     pub(crate) fn cluster_room(&mut self) -> ClusterRoom {
         let new = self.new_nodes();
-        let next = self.flights.first().copied().or_else(|| {
+        let next = self.base.flight.or_else(|| {
             let step = self.steps.first()?;
             let Step { price, lead_seconds, interruption, .. } = *step;
             Some(Offer { replicas: 0, price, lead_seconds, interruption })
@@ -336,8 +361,8 @@ impl Survey {
             _ => Code::NoRoom,
         };
         ClusterRoom {
-            ready: clamp(self.ready),
-            elastic: clamp(self.in_flight.saturating_add(new)),
+            ready: clamp(self.base.ready),
+            elastic: clamp(self.base.in_flight.saturating_add(new)),
             price: next.map_or(0.0, |next| next.price),
             lead_seconds: next.map_or(0, |next| next.lead_seconds),
             interruption: next.map_or(0.0, |next| next.interruption),

@@ -22,7 +22,6 @@ use crate::resources::{Amounts, NamedAmounts, ResourceNames};
 use crate::workload::Shape;
 
 use super::fit::Need;
-use super::pool::tidy;
 
 /// A change that a snapshot refused; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -59,8 +58,18 @@ pub struct Snapshot {
     quotas: QuotaTree,
     /// Made when first asked for, and then shared by all clones with the same topology.
     tables: Arc<OnceLock<Arc<Tables>>>,
-    stamps: Arc<Vec<u64>>,
+    stamps: Arc<Vec<Stamps>>,
     topology: u64,
+    catalogue: u64,
+}
+
+/// Stamps of one cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    /// Renewed when its pools changed, or an offering that they may use in anything but its stock.
+    pub(crate) pools: u64,
+    /// Renewed when only the stock of such an offering changed.
+    pub(crate) stock: u64,
 }
 
 fn stamp() -> u64 {
@@ -174,8 +183,13 @@ impl Snapshot {
     }
 
     /// By cluster: renewed when anything changed that its room depends on.
-    pub(crate) fn stamps(&self) -> &[u64] {
+    pub(crate) fn stamps(&self) -> &[Stamps] {
         &self.stamps
+    }
+
+    /// Renewed when any offering's nodes changed in what they offer.
+    pub(crate) fn catalogue(&self) -> u64 {
+        self.catalogue
     }
 
     /// Renewed when any cluster changed in anything but its pools.
@@ -246,8 +260,9 @@ impl Snapshot {
             };
             group.free = allocatable.cloned().map(Free::new).unwrap_or_default();
         }
-        tidy(&mut groups);
-        Pool { groups, ..pool.clone() }
+        let mut empty = Pool { groups, ..pool.clone() };
+        empty.tidy();
+        empty
     }
 }
 
@@ -259,7 +274,13 @@ impl Snapshot {
 
     fn touch(&mut self, cluster: ClusterRow) {
         if let Some(seen) = Arc::make_mut(&mut self.stamps).get_mut(cluster.index()) {
-            *seen = stamp();
+            seen.pools = stamp();
+        }
+    }
+
+    fn touch_stock(&mut self, cluster: ClusterRow) {
+        if let Some(seen) = Arc::make_mut(&mut self.stamps).get_mut(cluster.index()) {
+            seen.stock = stamp();
         }
     }
 
@@ -323,7 +344,7 @@ impl Snapshot {
                 let row = ClusterRow(self.clusters.push(Arc::new(cluster.clone())) as u32);
                 Arc::make_mut(&mut self.cluster_rows).insert(cluster.name.clone(), row);
                 self.cluster_pools.push(Arc::default());
-                Arc::make_mut(&mut self.stamps).push(stamp());
+                Arc::make_mut(&mut self.stamps).push(Stamps { pools: stamp(), stock: stamp() });
                 self.new_tables();
                 self.topology = stamp();
                 self.changed();
@@ -369,6 +390,7 @@ impl Snapshot {
             let key = offering.key.clone();
             let row = OfferingRow(self.offerings.push(Offering { in_flight: 0, ..offering }) as u32);
             self.users.push(Arc::default());
+            self.catalogue = stamp();
             Arc::make_mut(&mut self.offering_rows).insert(key, row);
             self.changed();
             return row;
@@ -381,7 +403,7 @@ impl Snapshot {
         let same_nodes =
             (old.price, old.interruption, &old.allocatable) == (new.price, new.interruption, &new.allocatable);
         let (before, after) = (old.orderable(self.now), new.orderable(self.now));
-        let refit = old.allocatable != new.allocatable && new.in_flight > 0;
+        let other_nodes = old.allocatable != new.allocatable;
         if let Some(place) = self.offerings.get_mut(row.index()) {
             *place = new;
         }
@@ -390,7 +412,8 @@ impl Snapshot {
         } else {
             self.users[row.index()].clone().iter().for_each(|cluster| self.touch(*cluster));
         }
-        if refit {
+        if other_nodes {
+            self.catalogue = stamp();
             self.refit(row);
         }
         self.changed();
@@ -428,14 +451,7 @@ impl Snapshot {
             return Ok(row);
         }
         let empty = PoolSpec { offerings: Vec::new(), ..spec.clone() };
-        let pool = Pool {
-            spec: Arc::new(empty),
-            cluster,
-            groups: Vec::new(),
-            in_flight: Vec::new(),
-            waiting: Vec::new(),
-            booked: false,
-        };
+        let pool = Pool::new(Arc::new(empty), cluster);
         let row = PoolRow(self.pools.push(Arc::new(pool)) as u32);
         self.inputs.push(Arc::default());
         let place = self.pools_of(cluster).take_while(|(_, pool)| pool.spec.name < spec.name).count();
@@ -573,7 +589,7 @@ impl Snapshot {
             let pools = self.pools_of(*cluster).filter(|(_, pool)| pool.spec.offerings.contains(&offering));
             let slots: u64 = pools.map(|(_, pool)| u64::from(pool.slots())).sum();
             if slots > u64::from(before.min(after)) {
-                self.touch(*cluster);
+                self.touch_stock(*cluster);
             }
         }
     }

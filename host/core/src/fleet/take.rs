@@ -12,8 +12,8 @@ use crate::fleet::{Free, NodeGroup, NodeState, Pool, Snapshot};
 use crate::ids::{ClusterRow, OfferingRow, PoolRow, ShapeRow};
 
 use super::fit::Need;
-use super::pool::{Spot, book, count, tidy};
-use super::room::{Survey, clamp, spots};
+use super::pool::{Spot, book, count};
+use super::room::{Look, Survey, clamp, spots};
 
 /// What a take may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Snapshot {
                 part: Some(shape),
             });
         }
-        tidy(&mut next.groups);
+        next.tidy();
         next.booked = true;
         self.replace_pool(pool, Arc::new(next));
     }
@@ -176,7 +176,8 @@ impl Draft {
         if left > 0 && options.elastic {
             let pools = self.pools.iter().map(|(row, pool)| (*row, &**pool));
             let orderable = |offering| self.orderable(snapshot, offering);
-            survey.look(snapshot, self.cluster, pools, need, options.max_lead_seconds, orderable);
+            let max_lead = options.max_lead_seconds;
+            survey.look(&Look { snapshot, cluster: self.cluster, need, max_lead, orderable: &orderable }, pools);
             let reached;
             (reached, fills) = survey.fill(left);
             left -= reached;
@@ -208,7 +209,7 @@ impl Draft {
         for (row, pool) in &mut self.pools {
             if shares.binary_search_by_key(row, |(pool, _)| *pool).is_ok() {
                 let pool = Arc::make_mut(pool);
-                tidy(&mut pool.groups);
+                pool.tidy();
                 pool.booked = true;
             }
         }
