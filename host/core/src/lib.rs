@@ -7,6 +7,7 @@
 //! fleet::Snapshot -> policy::Queue -> feasible -> policy::Candidates -> check -> plan::Plan
 //! ```
 
+pub mod check;
 pub mod feasible;
 pub mod fleet;
 pub mod ids;

@@ -3,6 +3,18 @@
 //! A plan says everything that execution needs; no choice is left for it. It commits by compare-and-set: only while its
 //! parent is still the newest plan and every placement that it replaces is the one it saw.
 
+mod book;
+mod cycle;
+mod explain;
+mod fits;
+mod place;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use cycle::{Input, Planner, RunningWorkload, plan};
+pub use explain::{ExplainedCluster, Explanation, explain};
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

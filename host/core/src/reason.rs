@@ -39,6 +39,8 @@ codes! {
     PoolAtMaximum = "PoolAtMaximum",
     /// A quota would be exceeded.
     QuotaExceeded = "QuotaExceeded",
+    /// The budget of the distribution policy would be exceeded.
+    Budget = "BudgetExceeded",
     /// A whole gang does not fit.
     GangDoesNotFit = "GangDoesNotFit",
     /// It could run, but would delay a job ahead of it.

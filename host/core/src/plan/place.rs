@@ -1,0 +1,449 @@
+//! One placement decision: candidates, policy, check, booking.
+
+use std::sync::Arc;
+
+use super::cycle::{Cycle, Ticket};
+use super::{Change, DecisionRecord, Passed};
+use crate::check::check_decision;
+use crate::feasible::{Ask, Candidate, Feasible, Held, Want};
+use crate::fleet::TakeOptions;
+use crate::ids::{ClusterName, ClusterRow, OrderId};
+use crate::native;
+use crate::placement::{NodeOrder, Placement, PolicyRef, Share};
+use crate::policy::{Answer, Candidates, Decision, Kind, Problem, ProblemCode, Request};
+use crate::reason::{Code, Reason};
+use crate::workload::Division;
+
+use super::book::Booked;
+
+impl Cycle<'_> {
+    /// Decides one workload and books what it gets; or it waits, with what it has.
+    pub(super) fn place(&mut self, ticket: &Ticket<'_>, sizes: &[u32], behind: &[ClusterRow]) {
+        let workload = &ticket.entry.workload;
+        if workload.components.is_empty() {
+            self.place_everywhere(ticket);
+            return;
+        }
+
+        if workload.components.iter().all(|component| component.replicas == 0) {
+            return self.nothing(ticket);
+        }
+
+        // Phase 1: the size within quota.
+        let (sizes, mut short) = match self.within_quota(ticket, sizes) {
+            Ok(within) => within,
+            Err(reason) => return self.wait(&workload.key, reason, None),
+        };
+        if sizes.iter().all(|size| *size == 0) {
+            let silent = || Reason::new(Code::PolicyRefused, "the gang policy admits it without replicas");
+            return self.wait(&workload.key, short.unwrap_or_else(silent), None);
+        }
+        // Post-condition `within quota`: but for what is placed already, the sizes may be charged in full.
+
+        // Phase 2: candidates.
+        let request = self.request(ticket, &sizes);
+        let mut feasible = self.feasible(ticket, &sizes, behind);
+        if workload.rules.gang {
+            self.whole_sets_only(ticket, &mut feasible);
+        }
+        let named = workload.rules.placement_policy.as_ref();
+        let needs = self.policies.needs(Kind::Placement, named, request.division).to_vec();
+        let candidates = self.candidates(ticket, &feasible.candidates, &needs);
+        if candidates.is_empty() {
+            let reason = feasible.problem.take().unwrap_or_else(|| nowhere(&feasible.passed));
+            let problem = Problem { code: ProblemCode::NoCandidate, message: reason.message.clone() };
+            let by = native::policy_ref("none");
+            let answer = Answer { result: Err(problem), by, fuel: 0, failed: None };
+            let record = self.record(ticket, request, candidates, feasible.passed, answer);
+            return self.wait(&workload.key, reason, Some(record));
+        }
+
+        // Phase 3: the policy's decision, or that of the built-in one where it breaks a rule.
+        let answer = self.decide(ticket, &request, &candidates);
+        let decision = match &answer.result {
+            Ok(decision) => decision.clone(),
+            Err(problem) => {
+                let code = match problem.code {
+                    ProblemCode::NoRoom => Code::NoRoom,
+                    ProblemCode::NoCandidate | ProblemCode::Unsupported => Code::PolicyRefused,
+                };
+                let reason = Reason::new(code, format!("{}: {}", answer.by.name, problem.message));
+                let record = self.record(ticket, request, candidates, feasible.passed, answer);
+                return self.wait(&workload.key, reason, Some(record));
+            }
+        };
+        // Post-condition `answer holds`.
+        debug_assert_eq!(check_decision(&request, &candidates, &decision), Ok(()), "answer holds");
+
+        // Phase 4: what of it is within the budget, and for Duplicated within the quota.
+        let mut targets = targets(&feasible.candidates, request.components.len(), &decision);
+        self.trim(ticket, &candidates, &mut targets, &mut short);
+
+        // Phase 5: book it. On a failure nothing is booked, and what took it below its floor is the reason.
+        let by = answer.by.clone();
+        let record = self.record(ticket, request, candidates, feasible.passed, answer);
+        match self.book(ticket, &targets) {
+            Ok(booked) => self.conclude(ticket, booked, by, short, record),
+            Err(reason) => self.wait(&workload.key, short.unwrap_or(reason), Some(record)),
+        }
+    }
+
+    /// Objects without replicas go to every cluster that the rules select.
+    fn place_everywhere(&mut self, ticket: &Ticket<'_>) {
+        let workload = &ticket.entry.workload;
+        let current = ticket.entry.current.iter().flat_map(|current| &current.clusters);
+        let held: Vec<Held> = current
+            .filter_map(|name| self.work.cluster_row(name.as_str()))
+            .map(|cluster| Held { cluster, component: 0, replicas: 1 })
+            .collect();
+        let ask = Ask { rules: &workload.rules, wants: &[], held: &held, except: &[] };
+        let planner = &mut *self.planner;
+        let feasible = planner.feasibility.find(&self.work, &mut planner.rooms, ask);
+        let by = native::policy_ref("none");
+        let request = self.request(ticket, &[]);
+        let reason =
+            feasible.candidates.is_empty().then(|| feasible.problem.unwrap_or_else(|| nowhere(&feasible.passed)));
+        let result = match &reason {
+            None => Ok(Decision::default()),
+            Some(reason) => Err(Problem { code: ProblemCode::NoCandidate, message: reason.message.clone() }),
+        };
+        let answer = Answer { result, by: by.clone(), fuel: 0, failed: None };
+        let candidates = Candidates {
+            cluster: feasible.candidates.iter().map(|candidate| candidate.cluster.0).collect(),
+            ..Candidates::default()
+        };
+        let record = self.record(ticket, request, candidates, feasible.passed, answer);
+        match reason {
+            Some(reason) => self.wait(&workload.key, reason, Some(record)),
+            None => {
+                let clusters = feasible.candidates.iter().filter_map(|candidate| self.cluster_name(candidate.cluster));
+                let booked = Booked { clusters: clusters.collect(), ..Booked::default() };
+                self.conclude(ticket, booked, by, None, record);
+            }
+        }
+    }
+
+    /// A workload that wants no replicas gets an empty placement without asking anybody.
+    fn nothing(&mut self, ticket: &Ticket<'_>) {
+        let by = native::policy_ref("none");
+        let answer = Answer { result: Ok(Decision::default()), by: by.clone(), fuel: 0, failed: None };
+        let request = self.request(ticket, &vec![0; ticket.shapes.len()]);
+        let record = self.record(ticket, request, Candidates::default(), Vec::new(), answer);
+        self.refund(ticket);
+        self.conclude(ticket, Booked::default(), by, None, record);
+    }
+
+    fn request(&mut self, ticket: &Ticket<'_>, sizes: &[u32]) -> Request {
+        let workload = &ticket.entry.workload;
+        let component = |(number, size): (usize, &u32)| crate::policy::Component {
+            name: workload.components[number].name.as_str().into(),
+            replicas: *size,
+            floor: ticket.least(number).min(*size),
+        };
+        Request {
+            namespace: workload.key.namespace.clone(),
+            name: workload.key.name.clone(),
+            labels: workload.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            priority: workload.priority,
+            // A gang runs once, so there is nothing to duplicate.
+            division: match workload.rules.division {
+                Division::Duplicated if workload.rules.gang => Division::Aggregated,
+                division => division,
+            },
+            together: workload.rules.gang,
+            components: sizes.iter().enumerate().map(component).collect(),
+            now_ms: self.input.now.0,
+            seed: self.next_seed(),
+        }
+    }
+
+    fn feasible(&mut self, ticket: &Ticket<'_>, sizes: &[u32], behind: &[ClusterRow]) -> Feasible {
+        let want = |(number, size): (usize, &u32)| Want {
+            shape: ticket.shapes[number],
+            replicas: *size,
+            need: if ticket.entry.workload.rules.gang { ticket.least(number).min(*size) } else { 0 },
+        };
+        let wants: Vec<Want> = sizes.iter().enumerate().map(want).collect();
+        let leave = ticket.entry.leave.iter().filter_map(|leave| self.work.cluster_row(leave.cluster.as_str()));
+        let mut except: Vec<(ClusterRow, Code)> = leave.map(|cluster| (cluster, Code::MovedAway)).collect();
+        except.extend(behind.iter().map(|cluster| (*cluster, Code::Behind)));
+        let rules = &ticket.entry.workload.rules;
+        let ask = Ask { rules, wants: &wants, held: &ticket.held, except: &except };
+        let planner = &mut *self.planner;
+        planner.feasibility.find(&self.work, &mut planner.rooms, ask)
+    }
+
+    /// Passes over clusters in which the components fit one by one, but not together.
+    fn whole_sets_only(&mut self, ticket: &Ticket<'_>, feasible: &mut Feasible) {
+        let options = options(ticket);
+        let set = Self::least_set(ticket);
+        let mut candidates = std::mem::take(&mut feasible.candidates);
+        candidates.retain(|candidate| {
+            let cluster = candidate.cluster;
+            let held = (0..set.len()).any(|number| ticket.held_at(cluster, number) > 0);
+            let fits = if held {
+                let mut draft = self.work.draft(cluster);
+                set.iter().enumerate().all(|(number, (shape, least))| {
+                    let more = least.saturating_sub(ticket.held_at(cluster, number));
+                    more == 0 || (!candidate.closed && draft.take(&self.work, *shape, more, options).is_ok())
+                })
+            } else {
+                let planner = &mut *self.planner;
+                planner.fits.now(&self.work, &planner.rooms, &set, options, cluster) > 0
+            };
+            if !fits {
+                feasible.passed.push(Passed { cluster: cluster.0, code: Code::GangDoesNotFit, have: 0, need: 0 });
+            }
+            fits
+        });
+        feasible.candidates = candidates;
+        feasible.passed.sort_by_key(|passed| passed.cluster);
+    }
+
+    /// Candidates as policies see them.
+    fn candidates(&self, ticket: &Ticket<'_>, chosen: &[Candidate], needs: &[Arc<str>]) -> Candidates {
+        let rules = &ticket.entry.workload.rules;
+        let components = ticket.shapes.len();
+        let n = chosen.len();
+        let mut out = Candidates::default();
+        for column in [&mut out.ready, &mut out.elastic, &mut out.current] {
+            column.reserve_exact(n * components);
+        }
+        for (number, shape) in ticket.shapes.iter().enumerate() {
+            let rooms = self.planner.rooms.rows(*shape, rules.max_lead_seconds);
+            for candidate in chosen {
+                let room = rooms.get(candidate.cluster.index()).copied().unwrap_or_default();
+                out.ready.push(if candidate.closed { 0 } else { room.ready });
+                out.elastic.push(if candidate.closed || !rules.elastic { 0 } else { room.elastic });
+                out.current.push(ticket.held_at(candidate.cluster, number));
+            }
+        }
+        let main = self.main(ticket);
+        let rooms =
+            ticket.shapes.get(main).map_or(&[][..], |shape| self.planner.rooms.rows(*shape, rules.max_lead_seconds));
+        for (row, candidate) in chosen.iter().enumerate() {
+            let room = rooms.get(candidate.cluster.index()).copied().unwrap_or_default();
+            let elastic = out.elastic.get(main * n + row).is_some_and(|elastic| *elastic > 0);
+            out.cluster.push(candidate.cluster.0);
+            out.price.push(if elastic { room.price } else { 0.0 });
+            out.lead_seconds.push(if elastic { room.lead_seconds } else { 0 });
+            out.interruption.push(if elastic { room.interruption } else { 0.0 });
+            out.tier.push(candidate.tier);
+            out.weight.push(candidate.weight);
+        }
+        for need in needs {
+            if &**need == "offers" {
+                self.offers(ticket, main, chosen, &mut out);
+            } else {
+                out.extra.extend(self.extra(need, chosen));
+            }
+        }
+        out
+    }
+
+    fn offers(&self, ticket: &Ticket<'_>, main: usize, chosen: &[Candidate], out: &mut Candidates) {
+        let n = chosen.len();
+        for (row, candidate) in chosen.iter().enumerate() {
+            if out.elastic.get(main * n + row).is_none_or(|elastic| *elastic == 0) {
+                continue;
+            }
+            let max_lead = ticket.entry.workload.rules.max_lead_seconds;
+            for offer in self.work.offers(candidate.cluster, ticket.shapes[main], max_lead) {
+                out.offers.candidate.push(row as u32);
+                out.offers.replicas.push(offer.replicas);
+                out.offers.price.push(offer.price);
+                out.offers.lead_seconds.push(offer.lead_seconds);
+                out.offers.interruption.push(offer.interruption);
+            }
+        }
+    }
+
+    /// A numeric column that operators attached to clusters; none where no candidate has it.
+    fn extra(&self, name: &Arc<str>, chosen: &[Candidate]) -> Option<crate::policy::Column> {
+        let value = |candidate: &Candidate| self.work.cluster(candidate.cluster)?.columns.get(name).copied();
+        let values: Vec<Option<f64>> = chosen.iter().map(value).collect();
+        values.iter().any(Option::is_some).then(|| crate::policy::Column {
+            name: name.clone(),
+            values: values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
+        })
+    }
+
+    /// The component with the most replicas, the first among equals.
+    pub(super) fn main(&self, ticket: &Ticket<'_>) -> usize {
+        let components = &ticket.entry.workload.components;
+        (0..components.len()).max_by_key(|at| (components[*at].replicas, std::cmp::Reverse(*at))).unwrap_or(0)
+    }
+
+    fn decide(&mut self, ticket: &Ticket<'_>, request: &Request, candidates: &Candidates) -> Answer<Decision> {
+        let named = ticket.entry.workload.rules.placement_policy.as_ref();
+        let mut answer = self.policies.place(named, &self.tables, request, candidates);
+        let check = |answer: &Answer<Decision>| {
+            let decision = answer.result.as_ref().ok()?;
+            check_decision(request, candidates, decision).err().map(|violation| violation.to_string())
+        };
+        if let Some(rule) = check(&answer) {
+            self.policies.broke_rule(Kind::Placement, &answer.by, &rule);
+            let by = native::for_division(request.division);
+            let failed = Some((answer.by, rule));
+            let result = native::place(by, request, candidates);
+            answer = Answer { result, by: native::policy_ref(by), fuel: answer.fuel, failed };
+        }
+        if let Ok(decision) = &mut answer.result {
+            keep_terms(candidates.len() as u32, decision);
+        }
+        self.failed(Kind::Placement, Some(&ticket.entry.workload.key), &answer.failed);
+        answer
+    }
+
+    fn record(
+        &self,
+        ticket: &Ticket<'_>,
+        request: Request,
+        candidates: Candidates,
+        passed: Vec<Passed>,
+        answer: Answer<Decision>,
+    ) -> Arc<DecisionRecord> {
+        Arc::new(DecisionRecord {
+            plan: self.id,
+            generation: self.input.snapshot.generation(),
+            workload: ticket.entry.workload.key.clone(),
+            workload_generation: ticket.entry.workload.generation,
+            decided_at: self.input.now,
+            by: answer.by,
+            failed: answer.failed,
+            fuel: answer.fuel,
+            tables: self.tables.clone(),
+            request,
+            candidates,
+            passed,
+            outcome: answer.result,
+        })
+    }
+
+    pub(super) fn cluster_name(&self, row: ClusterRow) -> Option<ClusterName> {
+        self.work.cluster(row).map(|cluster| cluster.name.clone())
+    }
+
+    /// Writes the change, if there is one, and what is short.
+    fn conclude(
+        &mut self,
+        ticket: &Ticket<'_>,
+        booked: Booked,
+        by: PolicyRef,
+        short: Option<Reason>,
+        record: Arc<DecisionRecord>,
+    ) {
+        let workload = &ticket.entry.workload;
+        let Booked { shares, mut clusters, orders, short: unplaced } = booked;
+        clusters.sort();
+        let short = short.or(unplaced);
+        let current = ticket.entry.current.as_deref();
+        let same = |current: &Placement| {
+            (&current.shares, &current.clusters) == (&shares, &clusters)
+                && current.workload_generation == workload.generation
+        };
+        if current.is_some_and(same) {
+            if let Some(short) = short {
+                self.wait(&workload.key, short, Some(record));
+            }
+            return;
+        }
+        let orders = orders.into_iter().filter_map(|order| self.order(order)).collect();
+        let placement = Placement {
+            workload: workload.key.clone(),
+            workload_generation: workload.generation,
+            plan: self.id,
+            decided_at: self.input.now,
+            policy: by,
+            shares,
+            clusters,
+        };
+        let replaces = current.map(|current| current.plan);
+        self.changes.push(Change { replaces, placement, orders, short, record });
+    }
+
+    fn order(&mut self, order: super::book::Ordered) -> Option<NodeOrder> {
+        let pool = self.work.pool(order.pool)?;
+        let (cluster, name) = (self.cluster_name(pool.cluster)?, pool.spec.name.clone());
+        let offering = self.work.offering(order.offering)?.key.clone();
+        self.orders += 1;
+        let id = OrderId::new(format!("{}-{}", self.id.0, self.orders));
+        Some(NodeOrder { id, cluster, pool: name, offering, nodes: order.nodes })
+    }
+}
+
+pub(super) fn options(ticket: &Ticket<'_>) -> TakeOptions {
+    let rules = &ticket.entry.workload.rules;
+    TakeOptions { elastic: rules.elastic, max_lead_seconds: rules.max_lead_seconds }
+}
+
+/// What one candidate is to hold, by component.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) row: usize,
+    pub(super) cluster: ClusterRow,
+    pub(super) replicas: Vec<u32>,
+}
+
+/// The candidates that get replicas, ascending by row.
+fn targets(chosen: &[Candidate], components: usize, decision: &Decision) -> Vec<Target> {
+    let mut rows: Vec<u32> = decision.assignments.iter().map(|assignment| assignment.candidate).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    let mut targets: Vec<Target> = rows
+        .iter()
+        .map(|row| Target { row: *row as usize, cluster: chosen[*row as usize].cluster, replicas: vec![0; components] })
+        .collect();
+    for assignment in &decision.assignments {
+        if let Ok(at) = rows.binary_search(&assignment.candidate) {
+            targets[at].replicas[assignment.component as usize] = assignment.replicas;
+        }
+    }
+    targets.retain(|target| target.replicas.iter().any(|replicas| *replicas > 0));
+    targets
+}
+
+/// At most 4 terms a candidate, in ascending order of candidate; terms of unknown candidates are dropped.
+fn keep_terms(candidates: u32, decision: &mut Decision) {
+    decision.terms.retain(|term| term.candidate < candidates);
+    decision.terms.sort_by_key(|term| term.candidate);
+    let mut kept = 0;
+    let mut last = None;
+    decision.terms.retain(|term| {
+        kept = if last == Some(term.candidate) { kept + 1 } else { 1 };
+        last = Some(term.candidate);
+        kept <= 4
+    });
+}
+
+/// Why there is no candidate: the commonest reason, not counting clusters that were never meant; ties the first in the
+/// list of codes.
+fn nowhere(passed: &[Passed]) -> Reason {
+    let mut counts: Vec<(usize, Code)> = Vec::new();
+    for one in passed {
+        match counts.iter_mut().find(|(_, code)| *code == one.code) {
+            Some((count, _)) => *count += 1,
+            None => counts.push((1, one.code)),
+        }
+    }
+    counts.sort_by_key(|(count, code)| (std::cmp::Reverse(*count), *code));
+    let meant = counts.iter().find(|(_, code)| *code != Code::Affinity);
+    let code = meant.map_or(Code::NoCluster, |(_, code)| *code);
+    let list: Vec<String> = counts.iter().map(|(count, code)| format!("{count} {code}")).collect();
+    let all = passed.len();
+    let message =
+        if all == 0 { "the fleet has no cluster".into() } else { format!("0 of {all} clusters: {}", list.join(", ")) };
+    Reason::new(code, message)
+}
+
+pub(super) fn add_share(shares: &mut Vec<Share>, share: Share) {
+    let same =
+        |one: &&mut Share| (one.component, &one.cluster, &one.pool) == (share.component, &share.cluster, &share.pool);
+    if share.replicas == 0 {
+        return;
+    }
+    match shares.iter_mut().find(same) {
+        Some(one) => one.replicas += share.replicas,
+        None => shares.push(share),
+    }
+}

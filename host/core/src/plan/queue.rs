@@ -1,0 +1,261 @@
+//! The gang step: the queue as gang policies see it, and what becomes of their verdicts.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::GangRecord;
+use super::cycle::{Admitted, Cycle, Ticket};
+use super::fits::Set;
+use crate::check::check_verdict;
+use crate::fleet::TakeOptions;
+use crate::ids::{ClusterRow, PolicyName};
+use crate::native;
+use crate::policy::{Answer, Fit, HoldCode, Job, JobComponent, Kind, NO_ROW, Queue, QuotaUse, Running, Verdict};
+use crate::quota::NO_LIMIT;
+use crate::reason::{Code, Reason};
+use crate::resources::Amounts;
+use crate::workload::Division;
+
+impl<'a> Cycle<'a> {
+    /// Asks each gang policy about its workloads, and merges what they admit.
+    pub(super) fn admit(&mut self, tickets: &[Ticket<'a>]) -> Vec<Admitted> {
+        let mut queues: BTreeMap<Option<&PolicyName>, Vec<usize>> = BTreeMap::new();
+        let mut lines: Vec<VecDeque<Admitted>> = Vec::new();
+        let mut plain = VecDeque::new();
+        for (number, ticket) in tickets.iter().enumerate() {
+            if ticket.entry.workload.components.is_empty() {
+                plain.push_back(Admitted { ticket: number, sizes: Vec::new(), except: Vec::new() });
+            } else {
+                queues.entry(ticket.entry.workload.rules.gang_policy.as_ref()).or_default().push(number);
+            }
+        }
+        lines.push(plain);
+        for (named, rows) in queues {
+            let queue = self.queue(named, tickets, &rows);
+            let verdict = self.verdict(named, &queue);
+            lines.push(self.follow(tickets, &rows, verdict));
+        }
+        // Tickets are numbered in the order of the queue, so the lowest number goes first.
+        let mut admitted = Vec::with_capacity(tickets.len());
+        let first = |lines: &Vec<VecDeque<Admitted>>| {
+            let heads = lines.iter().enumerate().filter_map(|(line, queue)| Some((queue.front()?.ticket, line)));
+            heads.min().map(|(_, line)| line)
+        };
+        while let Some(line) = first(&lines) {
+            admitted.extend(lines[line].pop_front());
+        }
+        admitted
+    }
+
+    fn queue(&mut self, named: Option<&PolicyName>, tickets: &[Ticket<'a>], rows: &[usize]) -> Queue {
+        let wants_running =
+            self.policies.needs(Kind::Gang, named, Division::default()).iter().any(|need| &**need == "running");
+        let mut queue = Queue { now_ms: self.input.now.0, seed: self.next_seed(), ..Queue::default() };
+        queue.quotas = self.quotas(tickets, rows);
+        for (row, number) in rows.iter().enumerate() {
+            queue.jobs.push(self.job(&tickets[*number]));
+            if tickets[*number].entry.workload.rules.gang {
+                self.fits(&tickets[*number], row as u32, &mut queue.fits);
+            }
+        }
+        if wants_running {
+            queue.running = self.running();
+        }
+        queue
+    }
+
+    fn job(&self, ticket: &Ticket<'_>) -> Job {
+        let workload = &ticket.entry.workload;
+        let component = |(number, component): (usize, &crate::workload::Component)| JobComponent {
+            name: component.name.as_str().into(),
+            replicas: component.replicas,
+            floor: ticket.least(number),
+            request: self.work.need(ticket.shapes[number]).map_or(Vec::new(), |need| need.request.as_slice().to_vec()),
+        };
+        Job {
+            namespace: workload.key.namespace.clone(),
+            name: workload.key.name.clone(),
+            quota: ticket.leaf.map_or(NO_ROW, |row| row.0),
+            priority: workload.priority,
+            age_ms: self.input.now.since(ticket.entry.since),
+            limit_ms: workload.limit_ms.unwrap_or(0),
+            together: workload.rules.gang,
+            components: workload.components.iter().enumerate().map(component).collect(),
+        }
+    }
+
+    /// The quota tree with what is used by others than the waiting workloads, whose placements are decided anew.
+    fn quotas(&self, tickets: &[Ticket<'_>], rows: &[usize]) -> Vec<QuotaUse> {
+        let mut tree = self.work.quotas().clone();
+        for ticket in rows.iter().map(|row| &tickets[*row]) {
+            let Some(leaf) = ticket.leaf else { continue };
+            for (number, shape) in ticket.shapes.iter().enumerate() {
+                if let Some(need) = self.work.need(*shape) {
+                    tree.refund(leaf, &need.request, u64::from(ticket.placed(number)));
+                }
+            }
+        }
+        let resources = self.work.resources().names().len();
+        let by_row = |amounts: &Amounts| (0..resources).map(|row| amounts.get(row)).collect::<Vec<u64>>();
+        let quotas = tree.quotas.iter().zip(&tree.used).map(|(quota, used)| {
+            let mut max = vec![NO_LIMIT; resources];
+            for (row, ceiling) in &quota.max {
+                if let Some(max) = max.get_mut(*row) {
+                    *max = *ceiling;
+                }
+            }
+            QuotaUse {
+                name: quota.name.as_str().into(),
+                parent: quota.parent.map_or(NO_ROW, |row| row.0),
+                min: by_row(&quota.min),
+                max,
+                used: by_row(used),
+            }
+        });
+        quotas.collect()
+    }
+
+    /// The least set that starts.
+    pub(super) fn least_set(ticket: &Ticket<'_>) -> Set {
+        ticket.shapes.iter().enumerate().map(|(number, shape)| (*shape, ticket.least(number))).collect()
+    }
+
+    /// Rows for every cluster that the rules select and that could ever run the whole set.
+    fn fits(&mut self, ticket: &Ticket<'_>, job: u32, fits: &mut Vec<Fit>) {
+        let rules = &ticket.entry.workload.rules;
+        let options = TakeOptions { elastic: rules.elastic, max_lead_seconds: rules.max_lead_seconds };
+        let set = Self::least_set(ticket);
+        for shape in &ticket.shapes {
+            self.planner.rooms.refresh(&self.work, *shape, rules.max_lead_seconds);
+        }
+        let mut clusters: Vec<ClusterRow> =
+            self.planner.feasibility.selected(&self.work, rules).map(|candidate| candidate.cluster).collect();
+        clusters.extend(ticket.held.iter().map(|held| held.cluster));
+        clusters.sort_unstable();
+        clusters.dedup();
+        for cluster in clusters {
+            let holds = |number: usize| ticket.held_at(cluster, number) >= ticket.least(number);
+            let stays = u32::from(!ticket.held.is_empty() && (0..set.len()).all(holds));
+            let planner = &mut *self.planner;
+            let now = planner.fits.now(&self.work, &planner.rooms, &set, options, cluster).saturating_add(stays);
+            let empty = planner.fits.empty(&self.work, &set, options, cluster).max(now);
+            if empty > 0 {
+                fits.push(Fit { job, cluster: cluster.0, now, empty });
+            }
+        }
+    }
+
+    /// Everything that runs and is in no queue, by cluster.
+    fn running(&self) -> Vec<Running> {
+        let mut running = Vec::new();
+        for one in self.input.running {
+            let (workload, placement) = (&one.workload, &one.placement);
+            let quota = self.work.quotas().leaf(&workload.key.namespace).map_or(NO_ROW, |row| row.0);
+            // A victim is given up whole, so a workload has one row: the first of its clusters stands for all.
+            let Some(cluster) = placement.clusters.first().and_then(|name| self.work.cluster_row(name.as_str())) else {
+                continue;
+            };
+            let mut usage = Amounts::default();
+            for (number, component) in workload.components.iter().enumerate() {
+                let Some(need) = self.work.shape_row(&component.shape).and_then(|row| self.work.need(row)) else {
+                    continue;
+                };
+                usage.add(&need.request, u64::from(placement.total(number as u32)));
+            }
+            running.push(Running {
+                namespace: workload.key.namespace.clone(),
+                name: workload.key.name.clone(),
+                quota,
+                priority: workload.priority,
+                cluster: cluster.0,
+                age_ms: self.input.now.since(placement.decided_at),
+                usage: usage.as_slice().to_vec(),
+            });
+        }
+        running
+    }
+
+    /// The verdict of the policy, or that of the built-in one where it breaks a rule.
+    fn verdict(&mut self, named: Option<&PolicyName>, queue: &Queue) -> Answer<Verdict> {
+        let mut answer = self.policies.admit(named, &self.tables, queue);
+        let broken = answer.result.as_ref().ok().and_then(|verdict| self.broken(queue, verdict));
+        if let Some(rule) = broken {
+            self.policies.broke_rule(Kind::Gang, &answer.by, &rule);
+            let result = native::fifo(&native::FifoConfig::default(), &self.tables, queue);
+            let failed = Some((answer.by, rule));
+            answer = Answer { result, by: native::policy_ref("fifo"), fuel: answer.fuel, failed };
+            debug_assert!(
+                answer.result.as_ref().is_ok_and(|verdict| self.broken(queue, verdict).is_none()),
+                "verdict holds: the built-in policy breaks no rule"
+            );
+        }
+        self.failed(Kind::Gang, None, &answer.failed);
+        self.report.gangs.push(GangRecord {
+            plan: self.id,
+            generation: self.work.generation(),
+            by: answer.by.clone(),
+            failed: answer.failed.clone(),
+            fuel: answer.fuel,
+            tables: self.tables.clone(),
+            queue: queue.clone(),
+            outcome: answer.result.clone(),
+        });
+        answer
+    }
+
+    fn broken(&self, queue: &Queue, verdict: &Verdict) -> Option<String> {
+        check_verdict(self.tables.names.len(), queue, verdict).err().map(|violation| violation.to_string())
+    }
+
+    /// Turns a verdict into what is placed, in its order; everything else waits, and victims are preempted.
+    fn follow(&mut self, tickets: &[Ticket<'a>], rows: &[usize], answer: Answer<Verdict>) -> VecDeque<Admitted> {
+        let verdict = match answer.result {
+            Ok(verdict) => verdict,
+            Err(problem) => {
+                for row in rows {
+                    let reason = Reason::new(Code::PolicyRefused, format!("{}: {}", answer.by.name, problem.message));
+                    self.wait(&tickets[*row].entry.workload.key, reason, None);
+                }
+                return VecDeque::new();
+            }
+        };
+        let mut reasons: Vec<Option<Reason>> = vec![None; rows.len()];
+        for hold in verdict.hold {
+            let code = match hold.code {
+                HoldCode::NoRoom => Code::GangDoesNotFit,
+                HoldCode::Quota => Code::QuotaExceeded,
+                HoldCode::Behind => Code::Behind,
+                HoldCode::TooLarge => Code::TooLarge,
+            };
+            reasons[hold.job as usize] = Some(Reason::new(code, hold.reason));
+        }
+        let mut admits = vec![false; rows.len()];
+        verdict.admit.iter().for_each(|admit| admits[admit.job as usize] = true);
+        for (row, reason) in reasons.into_iter().enumerate().filter(|(row, _)| !admits[*row]) {
+            let silent = || Reason::new(Code::PolicyRefused, format!("{} held it without a reason", answer.by.name));
+            self.wait(&tickets[rows[row]].entry.workload.key, reason.unwrap_or_else(silent), None);
+        }
+        for preempt in &verdict.preempt {
+            if let Some(victim) = self.victim(preempt.victim) {
+                self.preempt(victim, answer.by.clone(), &preempt.reason);
+            }
+        }
+        let admitted = verdict.admit.into_iter().map(|admit| Admitted {
+            ticket: rows[admit.job as usize],
+            sizes: admit.sizes,
+            except: admit.except.into_iter().map(ClusterRow).collect(),
+        });
+        admitted.collect()
+    }
+
+    /// The workload behind a row of [`Cycle::running`], if it is not decided in this plan already.
+    fn victim(&self, row: u32) -> Option<&'a super::RunningWorkload> {
+        let rows = self.input.running.iter().filter(|one| {
+            one.placement.clusters.first().is_some_and(|name| self.work.cluster_row(name.as_str()).is_some())
+        });
+        let victim = rows.into_iter().nth(row as usize)?;
+        let key = &victim.workload.key;
+        let decided = self.changes.iter().any(|change| change.placement.workload == *key)
+            || self.input.entries.iter().any(|entry| entry.workload.key == *key);
+        (!decided).then_some(victim)
+    }
+}

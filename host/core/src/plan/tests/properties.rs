@@ -1,0 +1,1 @@
+//! Properties on random fleets, workloads and policies.
