@@ -240,6 +240,9 @@ struct Group {
 
 impl Search<'_> {
     fn run(self) -> Feasible {
+        if !self.alone() && self.ask.rules.spread.is_empty() {
+            return self.each();
+        }
         // Phase 1: filter each selected cluster by itself.
         let selected = &self.selection.selected;
         let mut passed: Vec<Option<Passed>> = selected.iter().map(|one| self.judge(one)).collect();
@@ -271,12 +274,23 @@ impl Search<'_> {
         }
         // Post-condition: candidates and passed name each cluster of the fleet once.
         let mut all = self.selection.passed.clone();
-        let before = all.len();
         all.extend(passed.into_iter().flatten());
-        if all.len() > before {
-            all.sort_unstable_by_key(|passed| passed.cluster);
-        }
+        all.sort_by_key(|passed| passed.cluster);
         Feasible { candidates, passed: all, problem: group.problem }
+    }
+
+    /// The common case: each cluster is judged by itself alone.
+    fn each(&self) -> Feasible {
+        let mut candidates = Vec::with_capacity(self.selection.selected.len());
+        let mut passed = self.selection.passed.clone();
+        for one in &self.selection.selected {
+            match self.judge(one) {
+                None => candidates.push(Candidate { closed: self.closed(one).is_some(), ..one.candidate }),
+                Some(reason) => passed.push(reason),
+            }
+        }
+        passed.sort_by_key(|passed| passed.cluster);
+        Feasible { candidates, passed, problem: None }
     }
 
     /// Whether one group is to be chosen among several.
@@ -407,9 +421,6 @@ impl Search<'_> {
             let sum = places.iter().fold(0u64, |sum, place| sum.saturating_add(have(*place, component)));
             want.need > 0 || sum >= u64::from(want.replicas)
         };
-        if !self.alone() {
-            return Group { places, problem: None, fits: true, room: 0 };
-        }
         let fits = self.ask.wants.iter().enumerate().all(holds);
         let room = places.iter().fold(0u64, |sum, place| sum.saturating_add(room(*place)));
         Group { places, problem: None, fits, room }

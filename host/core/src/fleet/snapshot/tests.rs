@@ -4,6 +4,7 @@
 use super::*;
 use crate::fleet::{CapacityType, InFlight, Stock, StockState};
 use crate::quota::Quota;
+use crate::resources::Amounts;
 
 fn cluster(name: &str) -> Cluster {
     Cluster {
