@@ -11,8 +11,11 @@ use super::fit::Need;
 use super::room::{Base, Look, Survey};
 use super::snapshot::Stamps;
 
-/// Shapes that are kept; the one used longest ago goes first.
-const CAPACITY: usize = 512;
+/// Shapes that are kept at the most, and rows of all shapes (about 110 bytes each), as long as a few shapes are left. The
+/// shape used longest ago goes first.
+const MOST_SHAPES: usize = 512;
+const MOST_ROWS: usize = 1 << 20;
+const FEW_SHAPES: usize = 16;
 
 /// Room of the shapes in use. Belongs to the planner and outlives its snapshots.
 #[derive(Debug, Default)]
@@ -67,7 +70,8 @@ impl RoomCache {
         if self.tables.get(&key).is_some_and(|table| !Arc::ptr_eq(&table.need, need)) {
             self.tables.remove(&key);
         }
-        if self.tables.len() >= CAPACITY && !self.tables.contains_key(&key) {
+        let capacity = (MOST_ROWS / snapshot.cluster_count().max(1)).clamp(FEW_SHAPES, MOST_SHAPES);
+        if self.tables.len() >= capacity && !self.tables.contains_key(&key) {
             let oldest = self.tables.iter().min_by_key(|(_, table)| table.used).map(|(key, _)| *key);
             oldest.and_then(|key| self.tables.remove(&key));
         }
@@ -113,5 +117,28 @@ impl Table {
             self.rooms[row] = survey.cluster_room();
             self.seen[row] = *stamp;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Shape;
+
+    #[test]
+    fn the_shape_used_longest_ago_goes_first() {
+        let (mut snapshot, mut cache) = (Snapshot::default(), RoomCache::default());
+        let shapes = (0..=MOST_SHAPES as u64).map(|cpu| {
+            let requests = [("cpu".into(), cpu + 1)].into();
+            snapshot.intern(&Arc::new(Shape { requests, ..Shape::default() }))
+        });
+        let shapes: Vec<ShapeRow> = shapes.collect();
+        let (last, first) = (shapes[MOST_SHAPES], shapes[0]);
+        shapes[..MOST_SHAPES].iter().for_each(|shape| _ = cache.refresh(&snapshot, *shape, 0));
+        cache.refresh(&snapshot, first, 0);
+        cache.refresh(&snapshot, last, 0);
+        assert_eq!(cache.tables.len(), MOST_SHAPES);
+        let kept = |shape| cache.tables.contains_key(&(shape, 0));
+        assert!(kept(first) && kept(last) && !kept(shapes[1]) && kept(shapes[2]));
     }
 }
