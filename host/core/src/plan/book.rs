@@ -94,11 +94,9 @@ impl Cycle<'_> {
     ) {
         let rules = &ticket.entry.workload.rules;
         if let Some(budget) = rules.budget {
-            let before: u64 =
-                targets.iter().flat_map(|target| &target.replicas).map(|replicas| u64::from(*replicas)).sum();
+            let before = count(targets);
             self.within_budget(ticket, candidates, targets, budget);
-            let after: u64 =
-                targets.iter().flat_map(|target| &target.replicas).map(|replicas| u64::from(*replicas)).sum();
+            let after = count(targets);
             if after < before {
                 let what = format!("a budget of {budget} USD per hour leaves out {} replicas", before - after);
                 *short = Some(Reason::new(Code::Budget, what));
@@ -124,6 +122,30 @@ impl Cycle<'_> {
         });
     }
 
+    /// What the replicas that stay cost, as far as it is known: those in pools that can grow count with what a replica on
+    /// a new node costs there at the least, since nobody knows on which nodes they run.
+    fn cost_of_held(&self, ticket: &Ticket<'_>, targets: &[Target]) -> f64 {
+        let mut cost = 0.0;
+        for target in targets {
+            for (component, replicas) in target.replicas.iter().enumerate() {
+                let mut booked = Booked::default();
+                self.keep(ticket, target, component, *replicas, &mut booked);
+                for share in booked.shares {
+                    let pool =
+                        self.work.pool_row(target.cluster, share.pool.as_str()).and_then(|row| self.work.pool(row));
+                    let (Some(pool), Some(need)) = (pool, self.work.need(ticket.shapes[component])) else { continue };
+                    let price = pool.spec.offerings.iter().filter_map(|row| {
+                        let offering = self.work.offering(*row)?;
+                        let fits = need.fits_fresh(&offering.allocatable);
+                        (fits > 0).then(|| offering.price / f64::from(fits))
+                    });
+                    cost += f64::from(share.replicas) * price.min_by(f64::total_cmp).unwrap_or(0.0);
+                }
+            }
+        }
+        cost
+    }
+
     /// Takes off replicas that need new nodes, the dearest first, until the rest is within the budget.
     fn within_budget(&self, ticket: &Ticket<'_>, candidates: &Candidates, targets: &mut Vec<Target>, budget: f64) {
         let n = candidates.len();
@@ -147,7 +169,8 @@ impl Cycle<'_> {
                 }
             }
         }
-        let mut cost: f64 = bought.iter().map(|(price, .., count)| price * f64::from(*count)).sum();
+        let held = self.cost_of_held(ticket, targets);
+        let mut cost: f64 = held + bought.iter().map(|(price, .., count)| price * f64::from(*count)).sum::<f64>();
         bought.sort_by(|one, other| other.0.total_cmp(&one.0).then((other.1, other.2).cmp(&(one.1, one.2))));
         for (price, at, component, count) in bought {
             if cost <= budget || price <= 0.0 {
@@ -313,4 +336,8 @@ impl Cycle<'_> {
             self.work.quotas_mut().charge(leaf, &request, u64::from(share.replicas));
         }
     }
+}
+
+fn count(targets: &[Target]) -> u64 {
+    targets.iter().flat_map(|target| &target.replicas).map(|replicas| u64::from(*replicas)).sum()
 }

@@ -25,8 +25,9 @@ pub(super) struct FitCache {
 struct Kept {
     needs: Vec<Option<Arc<Need>>>,
     used: u64,
-    /// By cluster row: the stamp that the counts belong to.
-    now: Vec<(u64, u32)>,
+    /// By cluster row, with the stamps of pools and stock that the count belongs to.
+    now: Vec<((u64, u64), u32)>,
+    /// The same without stock, which an empty cluster does not depend on.
     empty: Vec<(u64, u32)>,
 }
 
@@ -48,7 +49,7 @@ impl FitCache {
         }
         let kept = self.kept.entry(key).or_insert_with(|| Kept { needs, used: 0, now: Vec::new(), empty: Vec::new() });
         kept.used = self.uses;
-        kept.now.resize(snapshot.cluster_count(), (0, 0));
+        kept.now.resize(snapshot.cluster_count(), ((0, 0), 0));
         kept.empty.resize(snapshot.cluster_count(), (0, 0));
         kept
     }
@@ -63,11 +64,12 @@ impl FitCache {
         cluster: ClusterRow,
     ) -> u32 {
         let kept = self.kept(snapshot, set, options);
-        let (Some(stamp), Some(seen)) = (snapshot.stamps().get(cluster.index()), kept.now.get_mut(cluster.index()))
+        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), kept.now.get_mut(cluster.index()))
         else {
             return 0;
         };
-        if seen.0 != *stamp {
+        let stamps = (stamps.pools, stamps.stock);
+        if seen.0 != stamps {
             // Each component by itself bounds the whole set, and is known already.
             let alone = |(shape, count): &(ShapeRow, u32)| {
                 let room =
@@ -77,7 +79,7 @@ impl FitCache {
             };
             let bound = set.iter().filter_map(alone).min().unwrap_or(LIMIT).min(LIMIT);
             let sets = if bound == 0 { 0 } else { snapshot.sets(cluster, set, options, bound) };
-            *seen = (*stamp, sets);
+            *seen = (stamps, sets);
         }
         seen.1
     }
@@ -85,12 +87,12 @@ impl FitCache {
     /// Whole sets that would fit into a cluster if nothing else ran there.
     pub(super) fn empty(&mut self, snapshot: &Snapshot, set: &Set, options: TakeOptions, cluster: ClusterRow) -> u32 {
         let kept = self.kept(snapshot, set, options);
-        let (Some(stamp), Some(seen)) = (snapshot.stamps().get(cluster.index()), kept.empty.get_mut(cluster.index()))
+        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), kept.empty.get_mut(cluster.index()))
         else {
             return 0;
         };
-        if seen.0 != *stamp {
-            *seen = (*stamp, snapshot.sets_if_empty(cluster, set, options, LIMIT));
+        if seen.0 != stamps.pools {
+            *seen = (stamps.pools, snapshot.sets_if_empty(cluster, set, options, LIMIT));
         }
         seen.1
     }
