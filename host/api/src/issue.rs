@@ -1,0 +1,140 @@
+//! Faults in input: what is wrong where, and how to mend it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A fault in one object. `field` is a path such as `spec.placement.clusterAffinities[1].affinityName`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Issue {
+    pub field: String,
+    pub problem: String,
+    /// What to do about it; empty where there is nothing to add.
+    pub mend: String,
+}
+
+impl Issue {
+    pub fn new(field: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into(), mend: mend.into() }
+    }
+
+    /// The same fault in an object whose fields stand below `prefix`.
+    #[must_use]
+    pub fn under(mut self, prefix: &str) -> Self {
+        self.field = join(prefix, &self.field);
+        self
+    }
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.problem)?;
+        if !self.mend.is_empty() {
+            write!(f, "; {}", self.mend)?;
+        }
+        Ok(())
+    }
+}
+
+/// A fault with its place in the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadError {
+    /// Name of the file, or what else the text came from.
+    pub file: Arc<str>,
+    /// Number of the document within the file, from 1.
+    pub document: usize,
+    /// Line within the file, from 1; 0 where unknown.
+    pub line: usize,
+    /// Kind, namespace and name as far as they are known; otherwise empty.
+    pub object: String,
+    #[serde(flatten)]
+    pub issue: Issue,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        write!(f, " (document {}): ", self.document)?;
+        if !self.object.is_empty() {
+            write!(f, "{}: ", self.object)?;
+        }
+        write!(f, "{}", self.issue)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// `a` and `b` as one path; either may be empty, and `b` may be an index such as `[1].name`.
+pub fn join(a: &str, b: &str) -> String {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b.to_owned(),
+        (_, true) => a.to_owned(),
+        _ if b.starts_with('[') => format!("{a}{b}"),
+        _ => format!("{a}.{b}"),
+    }
+}
+
+/// The known word that `word` was most probably meant to be.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1.max(candidate.len().min(word.len()) / 3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) between two words; long words count as far apart.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
+    if a.len() > 64 || b.len() > 64 {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = match (i, j) {
+                (0, _) => j,
+                (_, 0) => i,
+                _ => {
+                    let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let mut best = replace.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                    if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                        best = best.min(rows[i - 2][j - 2] + 1);
+                    }
+                    best
+                }
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_close_to_a_known_one_are_recognised() {
+        let known = ["clusterAffinity", "clusterAffinities", "spreadConstraints"];
+        assert_eq!(did_you_mean("clusterafinity", known), Some("clusterAffinity"));
+        assert_eq!(did_you_mean("spreadConstriants", known), Some("spreadConstraints"));
+        assert_eq!(did_you_mean("colour", known), None);
+        assert_eq!(did_you_mean("mx", ["min", "max"]), Some("max"));
+    }
+
+    #[test]
+    fn paths_join_at_dots_and_indexes() {
+        assert_eq!(join("", "spec"), "spec");
+        assert_eq!(join("spec", ""), "spec");
+        assert_eq!(join("spec", "max"), "spec.max");
+        assert_eq!(join("spec.rules", "[1].name"), "spec.rules[1].name");
+    }
+}
