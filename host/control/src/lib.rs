@@ -6,4 +6,5 @@
 
 pub mod event;
 pub mod ports;
+pub mod store;
 pub mod view;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use berth_core::fleet::{OfferingKey, Stock};
+use berth_core::fleet::{CapacityType, OfferingKey, Stock};
 use berth_core::ids::{ClusterName, InstanceType, Millis, OrderId, PoolName, WorkloadKey};
 use berth_core::placement::NodeOrder;
 use berth_core::resources::NamedAmounts;
@@ -127,6 +127,8 @@ pub struct NodeObservation {
     pub pool: PoolName,
     pub instance_type: InstanceType,
     pub zone: Arc<str>,
+    /// `None` where the member does not say.
+    pub capacity_type: Option<CapacityType>,
     /// The order that brought it, if one did.
     pub order: Option<OrderId>,
     /// Whether pods can be bound to it. A node that is not ready has no room.
