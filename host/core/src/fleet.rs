@@ -175,6 +175,8 @@ pub struct Pool {
     pub in_flight: Vec<(OfferingRow, u32)>,
     /// Replicas that are booked on nodes in flight, by shape.
     pub waiting: Vec<(ShapeRow, u32)>,
+    /// Replicas that were placed here, are not bound and found no room when the pool was last set, by shape.
+    pub stranded: Vec<(ShapeRow, u32)>,
     /// Whether room was taken or given back since the pool was last set from observations.
     pub booked: bool,
 }

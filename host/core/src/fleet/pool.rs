@@ -131,8 +131,8 @@ impl Pool {
 
     /// A pool that has no node yet.
     pub(crate) fn new(spec: Arc<PoolSpec>, cluster: ClusterRow) -> Self {
-        let (groups, in_flight, waiting) = (Vec::new(), Vec::new(), Vec::new());
-        Self { spec, cluster, groups, nodes: 0, in_flight, waiting, booked: false }
+        let (groups, in_flight, waiting, stranded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { spec, cluster, groups, nodes: 0, in_flight, waiting, stranded, booked: false }
     }
 
     /// Nodes that could still be added.
@@ -157,13 +157,14 @@ impl Pool {
             count(&mut in_flight, order.offering, order.nodes);
         }
         tidy(&mut groups);
-        let mut waiting = Vec::new();
+        let (mut waiting, mut stranded) = (Vec::new(), Vec::new());
         for (shape, replicas) in &input.unbound {
             let Some(need) = need(*shape) else { continue };
-            let flying = book_all(&mut groups, &need, *replicas, |group| accepts(&spec, group, &need));
+            let (flying, left) = book_all(&mut groups, &need, *replicas, |group| accepts(&spec, group, &need));
             count(&mut waiting, *shape, flying);
+            count(&mut stranded, *shape, left);
         }
-        let mut pool = Self { groups, in_flight, waiting, ..Self::new(spec.clone(), cluster) };
+        let mut pool = Self { groups, in_flight, waiting, stranded, ..Self::new(spec.clone(), cluster) };
         pool.tidy();
         pool
     }
@@ -195,8 +196,13 @@ pub(crate) fn count<K: Ord>(list: &mut Vec<(K, u32)>, row: K, more: u32) {
 }
 
 /// Books as many of `replicas` as fit: ready groups first, then those in flight, best fit within each. Returns how many
-/// are on nodes in flight.
-fn book_all(groups: &mut Vec<NodeGroup>, need: &Need, replicas: u32, accepts: impl Fn(&NodeGroup) -> bool) -> u32 {
+/// are on nodes in flight, and how many found no room.
+fn book_all(
+    groups: &mut Vec<NodeGroup>,
+    need: &Need,
+    replicas: u32,
+    accepts: impl Fn(&NodeGroup) -> bool,
+) -> (u32, u32) {
     let mut spots: Vec<Spot> = Vec::new();
     for (row, group) in groups.iter().enumerate() {
         let per = if accepts(group) { group.free.fits(need) } else { 0 };
@@ -216,5 +222,5 @@ fn book_all(groups: &mut Vec<NodeGroup>, need: &Need, replicas: u32, accepts: im
         left -= here;
     }
     tidy(groups);
-    flying
+    (flying, left)
 }
