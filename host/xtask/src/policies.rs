@@ -1,0 +1,192 @@
+//! Builds the policies' components, and holds the committed ones against their sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+use wit_component::ComponentEncoder;
+
+use crate::lock::{Entry, Lock};
+use crate::sources::{self, hexadecimal};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const MEND: &str = "build and commit them with `cargo run -p xtask -- policies build`";
+
+/// Builds the built-in policies, or one of them, into `policies/`, and locks them.
+pub(crate) fn build(root: &Path, only: Option<&str>) -> Result<()> {
+    let all = sources::builtin(root)?;
+    let names: Vec<String> = match only {
+        None => all.clone(),
+        Some(name) => all.iter().filter(|known| *known == name).cloned().collect(),
+    };
+    ensure!(!names.is_empty(), "there is no policy {}; there are {}", only.unwrap_or("at all"), all.join(", "));
+    let mut lock = Lock::read(root)?;
+    lock.0.retain(|name, _| all.contains(name));
+    for (name, component) in components(root, &names)? {
+        let path = file(root, &name);
+        let entry = Entry { sources: sources::digest(root, &name)?, component: digest(&component) };
+        let news =
+            if lock.0.get(&name).is_some_and(|old| old.component == entry.component) { "unchanged" } else { "new" };
+        write(&path, &component)?;
+        println!(
+            "{:<40} {:>4} KiB  {news}",
+            path.strip_prefix(root).unwrap_or(&path).display(),
+            component.len().div_ceil(1024)
+        );
+        lock.0.insert(name, entry);
+    }
+    lock.write(root)
+}
+
+/// Builds one component from any crate of the plugins workspace.
+pub(crate) fn component(root: &Path, package: &str, output: &Path) -> Result<()> {
+    for (_, component) in components(root, &[package.to_owned()])? {
+        write(output, &component)?;
+        println!("{}  {} KiB", output.display(), component.len().div_ceil(1024));
+    }
+    Ok(())
+}
+
+/// Holds the lock file against the sources and the committed components, and with `rebuild` against a new build.
+///
+/// # Errors
+/// What differs, and the mend.
+pub(crate) fn check(root: &Path, rebuild: bool) -> Result<()> {
+    let mut faults = stale(root)?;
+    if faults.is_empty() && rebuild {
+        for (name, component) in components(root, &sources::builtin(root)?)? {
+            if fs::read(file(root, &name)).is_ok_and(|committed| committed != component) {
+                faults.push(format!("policies/{name}.wasm is not what its sources give"));
+            }
+        }
+    }
+    ensure!(faults.is_empty(), "{}\n{MEND}", faults.join("\n"));
+    println!("policies are current{}", if rebuild { ", byte for byte" } else { "" });
+    Ok(())
+}
+
+/// What of `policies/` does not fit the sources; nothing is built.
+fn stale(root: &Path) -> Result<Vec<String>> {
+    let lock = Lock::read(root)?;
+    let names = sources::builtin(root)?;
+    let mut faults = Vec::new();
+    for name in &names {
+        let Some(entry) = lock.0.get(name) else {
+            faults.push(format!("policies/policies.lock has no entry for {name}"));
+            continue;
+        };
+        if entry.sources != sources::digest(root, name)? {
+            faults.push(format!("policies/{name}.wasm is older than its sources"));
+        }
+        match fs::read(file(root, name)) {
+            Ok(bytes) if digest(&bytes) == entry.component => {}
+            Ok(_) => faults.push(format!("policies/{name}.wasm is not the file that policies.lock names")),
+            Err(error) => faults.push(format!("cannot read policies/{name}.wasm: {error}")),
+        }
+    }
+    let unknown = lock.0.keys().filter(|name| !names.contains(name));
+    faults.extend(unknown.map(|name| format!("policies/policies.lock names {name}, which has no sources")));
+    Ok(faults)
+}
+
+fn file(root: &Path, name: &str) -> PathBuf {
+    root.join("policies").join(format!("{name}.wasm"))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Compiles `packages` in one go and makes a component of each.
+fn components(root: &Path, packages: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
+    let sysroot = rustc(root, &["--print", "sysroot"])?;
+    let library = rustc(root, &["--print", "target-libdir", "--target", TARGET])?;
+    ensure!(
+        Path::new(&library).is_dir(),
+        "the compiler lacks the target {TARGET}; install it with `rustup target add {TARGET}`"
+    );
+    let target = target_folder(root);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"]);
+    cargo.arg(root.join("plugins/Cargo.toml")).arg("--target-dir").arg(&target).current_dir(root.join("plugins"));
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", remap(root, &target, &sysroot)?).env("CARGO_INCREMENTAL", "0");
+    let status = cargo.status().context("cannot run cargo")?;
+    ensure!(status.success(), "the policies do not compile");
+    packages
+        .iter()
+        .map(|package| {
+            let module = target.join(TARGET).join("release").join(format!("{}.wasm", package.replace('-', "_")));
+            let module = fs::read(&module)
+                .with_context(|| format!("{package} makes no {}: is it a cdylib?", module.display()))?;
+            Ok((package.clone(), encode(package, &module)?))
+        })
+        .collect()
+}
+
+/// A component of a module; it is refused if it would import a function.
+fn encode(package: &str, module: &[u8]) -> Result<Vec<u8>> {
+    let component = ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
+    component.with_context(|| format!("{package} makes no component: does it export a policy and import nothing?"))
+}
+
+fn target_folder(root: &Path) -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let folder = if folder.is_absolute() { folder } else { root.join(folder) };
+    folder.join("policies")
+}
+
+/// Compiler flags that keep the folders of this machine out of the components, so that they are the same everywhere.
+fn remap(root: &Path, target: &Path, sysroot: &str) -> Result<String> {
+    let version = rustc(root, &["--version", "--verbose"])?;
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown");
+    let home = match std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+    {
+        Some(home) => home,
+        None => bail!("cannot tell where cargo keeps crates; set CARGO_HOME"),
+    };
+    let library = Path::new(sysroot).join("lib/rustlib/src/rust");
+    let pairs = [
+        (root, "/berth".to_owned()),
+        (target, "/target".to_owned()),
+        (home.as_path(), "/cargo".to_owned()),
+        (library.as_path(), format!("/rustc/{commit}")),
+    ];
+    let flags = pairs.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    Ok(flags.collect::<Vec<_>>().join("\x1f"))
+}
+
+fn rustc(root: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new("rustc").args(arguments).current_dir(root).output().context("cannot run rustc")?;
+    ensure!(
+        output.status.success(),
+        "rustc {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_committed_policies_are_those_of_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let faults = stale(&root).unwrap();
+        assert!(faults.is_empty(), "{}\n{MEND}", faults.join("\n"));
+    }
+}
