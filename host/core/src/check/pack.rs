@@ -37,6 +37,12 @@ impl<'a> Pod<'a> {
         Self { shape, amounts, unknown }
     }
 
+    /// For comparing pods: GPUs first, then the other amounts.
+    fn size(&self) -> (u64, u16, Vec<(usize, u64)>) {
+        let gpus = self.amounts.iter().find(|(row, _)| *row == GPU_ROW).map_or(0, |(_, amount)| *amount);
+        (gpus, self.shape.gpu_share, self.amounts.clone())
+    }
+
     fn uses_gpu(&self) -> bool {
         self.shape.gpu_share > 0 || self.amounts.iter().any(|(row, _)| *row == GPU_ROW)
     }
@@ -54,46 +60,91 @@ struct Bin<'a> {
     count: u64,
 }
 
+impl Bin<'_> {
+    /// GPUs that stay free on a full node; of pods without GPUs, how many fit.
+    fn left_over(&self, pod: &Pod<'_>, fits: u64) -> u64 {
+        if !pod.uses_gpu() {
+            return fits;
+        }
+        let each = pod.amounts.iter().find(|(row, _)| *row == GPU_ROW).map_or(0, |(_, amount)| *amount);
+        self.amounts.get(GPU_ROW).copied().unwrap_or(0).saturating_sub(each * fits)
+    }
+}
+
 pub(super) struct Bins<'a> {
     snapshot: &'a Snapshot,
     pool: &'a Pool,
     bins: Vec<Bin<'a>>,
 }
 
+/// Replicas of one component that a pool newly gets.
+pub(super) struct Load<'a> {
+    pub(super) pod: Pod<'a>,
+    pub(super) count: u32,
+    /// Number of the change in the plan.
+    pub(super) change: usize,
+}
+
+/// In which order loads are packed.
 #[derive(Clone, Copy)]
-enum Order {
-    /// In the order of the plan, ready nodes first.
-    Planned,
-    /// The same, roomiest new nodes first.
-    RoomyNew,
+enum Loads {
+    /// As the plan lists them.
+    Listed,
+    /// Change by change, and within each the component with the most replicas first.
+    MostFirst,
     /// The largest replicas first.
     LargestFirst,
 }
+
+/// Which nodes are filled first, among those of which each holds the fewest.
+#[derive(Clone, Copy)]
+enum Nodes {
+    /// Those that are there, then those in flight, then those that are ordered.
+    ReadyFirst,
+    /// The same, but the roomiest of those that are ordered.
+    RoomyOrders,
+    /// Those on which the least is left over.
+    Tightest,
+}
+
+const ATTEMPTS: [(Loads, Nodes); 9] = [
+    (Loads::Listed, Nodes::ReadyFirst),
+    (Loads::MostFirst, Nodes::ReadyFirst),
+    (Loads::LargestFirst, Nodes::ReadyFirst),
+    (Loads::LargestFirst, Nodes::Tightest),
+    (Loads::MostFirst, Nodes::Tightest),
+    (Loads::Listed, Nodes::Tightest),
+    (Loads::MostFirst, Nodes::RoomyOrders),
+    (Loads::Listed, Nodes::RoomyOrders),
+    (Loads::LargestFirst, Nodes::RoomyOrders),
+];
 
 impl<'a> Bins<'a> {
     /// Packs pods onto the pool's nodes and those ordered.
     ///
     /// # Errors
-    /// The first entry of `pods` that finds no room in the planned order, if no order packs all.
+    /// The first of the loads that finds no room in the listed order, if no order packs all.
     pub(super) fn pack(
         snapshot: &'a Snapshot,
         pool: &'a Pool,
         orders: &[(OfferingRow, u32)],
-        pods: &[(&Pod<'_>, u32)],
+        loads: &[Load<'_>],
     ) -> Result<(), usize> {
-        let attempt = |order: Order| {
+        let mut first = None;
+        for (order, nodes) in ATTEMPTS {
+            let mut rows: Vec<usize> = (0..loads.len()).collect();
+            match order {
+                Loads::Listed => {}
+                Loads::MostFirst => rows.sort_by_key(|row| (loads[*row].change, std::cmp::Reverse(loads[*row].count))),
+                Loads::LargestFirst => rows.sort_by_key(|row| std::cmp::Reverse(loads[*row].pod.size())),
+            }
             let mut bins = Self::new(snapshot, pool, orders);
-            let mut rows: Vec<usize> = (0..pods.len()).collect();
-            if matches!(order, Order::LargestFirst) {
-                rows.sort_by_key(|row| std::cmp::Reverse(pods[*row].0.amounts.clone()));
+            match rows.into_iter().find(|row| !bins.place(&loads[*row].pod, u64::from(loads[*row].count), nodes)) {
+                None => return Ok(()),
+                Some(row) => _ = first.get_or_insert(row),
             }
-            match rows.into_iter().find(|row| !bins.place(pods[*row].0, u64::from(pods[*row].1), order)) {
-                Some(row) => Err(row),
-                None => Ok(()),
-            }
-        };
-        let first = attempt(Order::Planned);
-        first.or_else(|row| attempt(Order::RoomyNew).or_else(|_| attempt(Order::LargestFirst)).map_err(|_| row))
+        }
+        first.map_or(Ok(()), Err)
     }
 
     fn new(snapshot: &'a Snapshot, pool: &'a Pool, orders: &[(OfferingRow, u32)]) -> Self {
@@ -126,7 +177,7 @@ impl<'a> Bins<'a> {
     }
 
     /// Places `count` replicas, node by node, on the nodes that hold the fewest of them first.
-    fn place(&mut self, pod: &Pod<'_>, count: u64, order: Order) -> bool {
+    fn place(&mut self, pod: &Pod<'_>, count: u64, nodes: Nodes) -> bool {
         if pod.unknown || self.pool.spec.taints.iter().any(|taint| repels(taint, &pod.shape.tolerations)) {
             return false;
         }
@@ -141,9 +192,14 @@ impl<'a> Bins<'a> {
         open.sort_by_key(|(row, fits)| {
             let bin = &self.bins[*row];
             let gpus = bin.amounts.get(GPU_ROW).is_some_and(|free| *free > 0) || !bin.shared.is_empty();
-            let roomy = matches!(order, Order::RoomyNew) && bin.ordered;
-            let size = if roomy { u64::MAX - fits } else { *fits };
-            (bin.ordered, bin.in_flight, gpus && !pod.uses_gpu(), size, *row)
+            let wasted = gpus && !pod.uses_gpu();
+            match nodes {
+                Nodes::ReadyFirst => (wasted, bin.ordered, bin.in_flight, *fits, *row),
+                Nodes::RoomyOrders => {
+                    (wasted, bin.ordered, bin.in_flight, if bin.ordered { u64::MAX - fits } else { *fits }, *row)
+                }
+                Nodes::Tightest => (wasted, false, false, bin.left_over(pod, *fits), *row),
+            }
         });
         for (row, fits) in open {
             let nodes = (rest / fits).min(self.bins[row].count);

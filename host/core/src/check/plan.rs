@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
-use super::pack::{Bins, Pod};
+use super::pack::{Bins, Load, Pod};
 use crate::fleet::{Cluster, Pool, Snapshot, Taint, TaintEffect};
 use crate::ids::{ClusterName, ClusterRow, OfferingRow, PoolName, PoolRow, WorkloadKey};
 use crate::placement::Placement;
@@ -17,7 +17,7 @@ use crate::workload::{Division, SpreadBy, Toleration, Workload};
 /// clusters that get something new; floors, gangs and the numbers wanted; spread; that all new replicas can be packed onto
 /// the nodes there are and those that are ordered; pool maxima, stock and quotas.
 pub fn check_plan(before: &Snapshot, entries: &[Entry], running: &[RunningWorkload], plan: &Plan) -> Vec<Violation> {
-    let mut check = Check { before, found: Vec::new(), new: BTreeMap::new(), nodes: BTreeMap::new() };
+    let mut check = Check { before, found: Vec::new(), new: BTreeMap::new(), changes: 0, nodes: BTreeMap::new() };
     let asked: BTreeMap<&WorkloadKey, &Entry> = entries.iter().map(|entry| (&entry.workload.key, entry)).collect();
     let runs: BTreeMap<&WorkloadKey, &RunningWorkload> = running.iter().map(|one| (&one.workload.key, one)).collect();
     let mut seen = BTreeSet::new();
@@ -47,8 +47,10 @@ pub fn check_plan(before: &Snapshot, entries: &[Entry], running: &[RunningWorklo
 struct Check<'a> {
     before: &'a Snapshot,
     found: Vec<Violation>,
-    /// By pool, in the order of the plan: new replicas, of one workload and component each.
-    new: BTreeMap<PoolRow, Vec<(&'a Workload, Pod<'a>, u32)>>,
+    /// By pool, in the order of the plan: what it newly gets.
+    new: BTreeMap<PoolRow, Vec<(&'a Workload, Load<'a>)>>,
+    /// Changes looked at so far.
+    changes: usize,
     /// By pool and offering: nodes ordered.
     nodes: BTreeMap<(PoolRow, OfferingRow), u32>,
 }
@@ -59,6 +61,7 @@ impl<'a> Check<'a> {
     }
 
     fn change(&mut self, workload: &'a Workload, current: Option<&Placement>, change: &'a Change) {
+        self.changes += 1;
         let placement = &change.placement;
         if change.replaces != current.map(|current| current.plan) {
             self.malformed(workload, "replaces another placement than the one that was seen".into());
@@ -192,7 +195,8 @@ impl<'a> Check<'a> {
             match self.pool(&share.cluster, &share.pool) {
                 Some((row, _)) => {
                     let pod = Pod::new(self.before, &component.shape);
-                    self.new.entry(row).or_default().push((workload, pod, more));
+                    let load = Load { pod, count: more, change: self.changes };
+                    self.new.entry(row).or_default().push((workload, load));
                 }
                 None => self.malformed(workload, format!("cluster {} has no pool {}", share.cluster, share.pool)),
             }
@@ -212,16 +216,15 @@ impl<'a> Check<'a> {
                 .map(|((_, one), nodes)| (*one, *nodes))
                 .collect();
             self.pool_maximum(pool, &orders);
-            let empty = Vec::new();
-            let new = self.new.get(&row).unwrap_or(&empty);
-            let pods: Vec<(&Pod<'_>, u32)> = new.iter().map(|(_, pod, count)| (pod, *count)).collect();
-            if let Err(which) = Bins::pack(self.before, pool, &orders, &pods) {
-                let (workload, _, replicas) = &new[which];
+            let (workloads, loads): (Vec<&Workload>, Vec<Load<'_>>) =
+                self.new.remove(&row).unwrap_or_default().into_iter().unzip();
+            if let Err(which) = Bins::pack(self.before, pool, &orders, &loads) {
+                let (workload, replicas) = (workloads[which], loads[which].count);
                 let violation = Violation::NoRoom {
                     workload: workload.key.clone(),
                     cluster: self.name(pool.cluster),
                     pool: pool.spec.name.clone(),
-                    replicas: *replicas,
+                    replicas,
                 };
                 self.found.push(violation);
             }

@@ -33,10 +33,7 @@ pub(super) fn dynamic(
         return room.duplicated();
     }
     let seats = if request.together {
-        room.together(|candidate| {
-            let elsewhere = room.current(room.main)[candidate] == 0;
-            Some((elsewhere, candidates.tier[candidate], u32::MAX - room.sets(candidate)))
-        })?
+        room.together(true, |candidate| Some((candidates.tier[candidate], u32::MAX - room.sets(candidate))))?
     } else {
         let mut seats = Seats::new(&room);
         let tiers = room.tiers();

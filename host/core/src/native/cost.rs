@@ -82,7 +82,9 @@ pub fn cost(config: &CostConfig, request: &Request, candidates: &Candidates) -> 
     }
     let steps = Steps::new(config, &room)?;
     let seats = if request.together {
-        room.together(|candidate| Some((candidates.tier[candidate], steps.whole_set(candidate)?)))?
+        room.together(config.keep_current >= 1.0, |candidate| {
+            Some((candidates.tier[candidate], steps.whole_set(candidate)?))
+        })?
     } else {
         let mut seats = Seats::new(&room);
         for component in 0..room.components() {
@@ -273,13 +275,9 @@ impl<'a> Steps<'a> {
         Some(bought)
     }
 
-    /// What all components cost at one candidate; less than nothing where they run and are to stay, and `None` where the
-    /// wait is too long.
+    /// What all components cost at one candidate; `None` where the wait is too long.
     fn whole_set(&self, candidate: usize) -> Option<f64> {
         let main = self.room.main;
-        if self.room.current(main)[candidate] > 0 && self.config.keep_current >= 1.0 {
-            return Some(-1.0);
-        }
         let wanted = self.room.wanted(main);
         let kept = f64::from(self.room.current(main)[candidate].min(wanted)) * self.kept(candidate);
         let others = (0..self.room.components()).filter(|component| *component != main).map(|component| {

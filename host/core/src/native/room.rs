@@ -105,9 +105,14 @@ impl<'a> Room<'a> {
         (0..self.components()).filter_map(sets).min().unwrap_or(1)
     }
 
-    /// Puts all components at one candidate: the one with the least `rank` of those that hold every replica, else of
+    /// Puts all components at one candidate: if what runs is to `stay`, where it runs now, as long as that holds every
+    /// floor; else the one with the least `rank` of those that hold every replica, else of
     /// those that hold every floor, which then get as many as they hold. Equal ranks: the lower row; `None`: never.
-    pub(super) fn together<K: PartialOrd>(&self, rank: impl Fn(usize) -> Option<K>) -> Result<Seats, Problem> {
+    pub(super) fn together<K: PartialOrd>(
+        &self,
+        stay: bool,
+        rank: impl Fn(usize) -> Option<K>,
+    ) -> Result<Seats, Problem> {
         let best = |fits: &dyn Fn(usize) -> bool| {
             let mut best: Option<(K, usize)> = None;
             for candidate in (0..self.n).filter(|candidate| fits(*candidate)) {
@@ -121,7 +126,13 @@ impl<'a> Room<'a> {
         let holds = |candidate: usize, replicas: &dyn Fn(usize) -> u32| {
             (0..self.components()).all(|component| self.holds(component, candidate) >= replicas(component))
         };
-        let chosen = best(&|candidate| holds(candidate, &|component| self.wanted(component)))
+        let runs = |candidate: usize| {
+            let holds_least = holds(candidate, &|component| self.least(component));
+            holds_least && (0..self.components()).any(|component| self.current(component)[candidate] > 0)
+        };
+        let stays = if stay { (0..self.n).find(|candidate| runs(*candidate)) } else { None };
+        let chosen = stays
+            .or_else(|| best(&|candidate| holds(candidate, &|component| self.wanted(component))))
             .or_else(|| best(&|candidate| holds(candidate, &|component| self.least(component))));
         let Some(candidate) = chosen else {
             return Err(no_room("no single cluster has room for the whole set".into()));

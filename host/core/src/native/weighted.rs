@@ -28,7 +28,7 @@ pub fn weighted(request: &Request, candidates: &Candidates) -> Result<Decision, 
         return Err(Problem { code: ProblemCode::NoCandidate, message });
     }
     let seats = if request.together {
-        room.together(|candidate| {
+        room.together(false, |candidate| {
             let weight = candidates.weight[candidate];
             let elsewhere = room.current(room.main)[candidate] == 0;
             (weight > 0).then_some((candidates.tier[candidate], u32::MAX - weight, elsewhere))

@@ -83,8 +83,7 @@ impl Cycle<'_> {
         Ok((within, short))
     }
 
-    /// Takes off what would exceed the budget, the dearest first; and for Duplicated, the candidates that the quota no
-    /// longer holds, the last first.
+    /// Takes off what would exceed the budget, the dearest first; and for Duplicated, what the quota does not hold.
     pub(super) fn trim(
         &self,
         ticket: &Ticket<'_>,
@@ -103,23 +102,33 @@ impl Cycle<'_> {
             }
         }
         let (Some(leaf), Division::Duplicated, false) = (ticket.leaf, rules.division, rules.gang) else { return };
+        // What runs keeps its quota; what is new takes from the rest, candidate by candidate, whole or not at all.
         let mut tree = self.without(ticket);
-        targets.retain(|target| {
+        let stays =
+            |target: &Target, number: usize| ticket.held_at(target.cluster, number).min(target.replicas[number]);
+        for target in targets.iter() {
+            for number in 0..target.replicas.len() {
+                tree.charge(leaf, &self.request_of(ticket, number), u64::from(stays(target, number)));
+            }
+        }
+        for target in targets.iter_mut() {
             let mut with = tree.clone();
-            let fits = target.replicas.iter().enumerate().all(|(number, replicas)| {
+            let fits = (0..target.replicas.len()).all(|number| {
                 let request = self.request_of(ticket, number);
-                let fits = with.headroom(leaf, &request, u64::from(*replicas)) == u64::from(*replicas);
-                with.charge(leaf, &request, u64::from(*replicas));
+                let more = u64::from(target.replicas[number] - stays(target, number));
+                let fits = with.headroom(leaf, &request, more) == more;
+                with.charge(leaf, &request, more);
                 fits
             });
             if fits {
                 tree = with;
-            } else {
-                let what = format!("quota {} does not hold it in every cluster", tree.quotas[leaf.index()].name);
-                *short = Some(Reason::new(Code::QuotaExceeded, what));
+                continue;
             }
-            fits
-        });
+            target.replicas = (0..target.replicas.len()).map(|number| stays(target, number)).collect();
+            let what = format!("quota {} does not hold it in every cluster", tree.quotas[leaf.index()].name);
+            *short = Some(Reason::new(Code::QuotaExceeded, what));
+        }
+        targets.retain(|target| target.replicas.iter().any(|replicas| *replicas > 0));
     }
 
     /// What the replicas that stay cost, as far as it is known: those in pools that can grow count with what a replica on

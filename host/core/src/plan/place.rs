@@ -29,8 +29,10 @@ impl Cycle<'_> {
             return self.nothing(ticket);
         }
 
-        // Phase 1: the size within quota.
-        let (sizes, mut short) = match self.within_quota(ticket, sizes) {
+        // Phase 1: the size within quota. What runs is not made smaller by jobs ahead of it: that would be preemption.
+        let runs = |number: usize| ticket.placed(number).min(workload.components[number].replicas);
+        let sizes: Vec<u32> = sizes.iter().enumerate().map(|(number, size)| runs(number).max(*size)).collect();
+        let (sizes, mut short) = match self.within_quota(ticket, &sizes) {
             Ok(within) => within,
             Err(reason) => return self.wait(&workload.key, reason, None),
         };
@@ -78,6 +80,14 @@ impl Cycle<'_> {
         // Phase 4: what of it is within the budget, and for Duplicated within the quota.
         let mut targets = targets(&feasible.candidates, request.components.len(), &decision);
         self.trim(ticket, &candidates, &mut targets, &mut short);
+
+        let total = |number: usize| targets.iter().map(|target| u64::from(target.replicas[number])).sum::<u64>();
+        let less = (0..ticket.shapes.len()).any(|number| total(number) < u64::from(runs(number)));
+        if let Some(reason) = short.clone().filter(|short| short.code == Code::Budget && less) {
+            // A budget takes nothing away from what runs.
+            let record = self.record(ticket, request, candidates, feasible.passed, answer);
+            return self.wait(&workload.key, reason, Some(record));
+        }
 
         // Phase 5: book it. On a failure nothing is booked, and what took it below its floor is the reason.
         let by = answer.by.clone();

@@ -133,8 +133,7 @@ impl<'a> Cycle<'a> {
         clusters.sort_unstable();
         clusters.dedup();
         for cluster in clusters {
-            let holds = |number: usize| ticket.held_at(cluster, number) >= ticket.least(number);
-            let stays = u32::from(!ticket.held.is_empty() && (0..set.len()).all(holds));
+            let stays = Self::sets_that_stay(ticket, cluster, &set);
             let planner = &mut *self.planner;
             let now = planner.fits.now(&self.work, &planner.rooms, &set, options, cluster).saturating_add(stays);
             let empty = planner.fits.empty(&self.work, &set, options, cluster).max(now);
@@ -142,6 +141,16 @@ impl<'a> Cycle<'a> {
                 fits.push(Fit { job, cluster: cluster.0, now, empty });
             }
         }
+    }
+
+    /// Sets of a running gang that may stay in a cluster: enough that no component need shrink.
+    fn sets_that_stay(ticket: &Ticket<'_>, cluster: ClusterRow, set: &Set) -> u32 {
+        let held = |number: usize| ticket.held_at(cluster, number);
+        let least = set.iter().map(|(_, least)| *least).enumerate().filter(|(_, least)| *least > 0);
+        if least.clone().any(|(number, least)| held(number) < least) {
+            return 0;
+        }
+        least.map(|(number, least)| held(number).div_ceil(least)).max().unwrap_or(0)
     }
 
     /// Everything that runs and is in no queue, by cluster.

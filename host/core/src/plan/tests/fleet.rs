@@ -171,7 +171,7 @@ pub(super) fn rules() -> Rules {
 }
 
 /// A workload that is easily changed.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Sketch {
     pub(super) name: &'static str,
     pub(super) namespace: &'static str,
