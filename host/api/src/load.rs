@@ -164,3 +164,6 @@ fn name_of(node: &Node) -> String {
         _ => format!("{kind} {namespace}/{name}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

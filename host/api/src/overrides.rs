@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use berth_core::fleet::Cluster;
 use berth_core::workload::ClusterAffinity;
+use serde_json::Value;
 
+use crate::interpret::{self, Part};
 use crate::object::Manifest;
 use crate::resources::{OverridePolicy, Overriders};
 use crate::select::{Precision, precision};
@@ -42,6 +44,19 @@ pub struct OverrideError {
     pub problem: String,
 }
 
+/// What an API server adds to an object, and what therefore belongs to the hub alone.
+const HUB_METADATA: [&str; 9] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "uid",
+];
+
 impl OverrideSet {
     pub fn new(policies: impl IntoIterator<Item = OverridePolicy>) -> Self {
         let mut set = Self::default();
@@ -64,6 +79,24 @@ impl OverrideSet {
 
     pub fn remove(&mut self, namespace: &str, name: &str) {
         self.policies.retain(|entry| key(entry) != (namespace, name));
+    }
+
+    /// The manifest as `cluster` gets it: its part of the replicas, then overrides, without status and what belongs to the
+    /// hub.
+    ///
+    /// # Errors
+    /// If an overrider cannot be applied.
+    pub fn for_member(&self, manifest: &Manifest, part: &Part, cluster: &Cluster) -> Result<Manifest, OverrideError> {
+        let mut member = manifest.clone();
+        if let Some(map) = member.value_mut().as_object_mut() {
+            map.shift_remove("status");
+            if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.retain(|field, _| !HUB_METADATA.contains(&field.as_str()));
+            }
+        }
+        interpret::revise(&mut member, part);
+        self.apply(&mut member, cluster)?;
+        Ok(member)
     }
 
     /// Applies what selects `manifest` and `cluster`. Returns the names of the policies that did, in their order.

@@ -320,3 +320,6 @@ fn shape_of(value: &Value) -> String {
         Value::Object(_) => "a mapping".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::quantity::Quantities;
 use crate::resources::{
     ClusterAffinity, ClusterAffinityTerm, ClusterSpec, DistributionSpec, Expression, Fault, FaultKind, FieldSelector,
-    LabelSelector, NodePoolSpec, OfferingSpec, Operator, OverrideSpec, PlacementRules, QuotaNode,
+    LabelSelector, NodePoolSpec, OfferingSpec, Operator, OverrideSpec, Overriders, PlacementRules, QuotaNode,
     ReplicaSchedulingType, ResourceSelector, SelectorOperator, SimulationSpec, Taint, Toleration, TolerationOperator,
 };
 
@@ -259,50 +259,52 @@ impl Issues {
             if let Some(target) = &rule.target_cluster {
                 self.affinity(&format!("{field}.targetCluster"), target);
             }
-            let overriders = &rule.overriders;
-            let field = format!("{field}.overriders");
-            for (index, image) in overriders.image_overrider.iter().enumerate() {
-                if image.operator != Operator::Remove && image.value.is_empty() {
-                    self.add(
-                        format!("{field}.imageOverrider[{index}].value"),
-                        "is missing",
-                        "give what to add, or to replace it by",
-                    );
-                }
-                if let Some(predicate) = &image.predicate {
-                    self.pointer(&format!("{field}.imageOverrider[{index}].predicate.path"), &predicate.path);
+            self.overriders(&format!("{field}.overriders"), &rule.overriders);
+        }
+    }
+
+    fn overriders(&mut self, field: &str, overriders: &Overriders) {
+        for (index, image) in overriders.image_overrider.iter().enumerate() {
+            if image.operator != Operator::Remove && image.value.is_empty() {
+                self.add(
+                    format!("{field}.imageOverrider[{index}].value"),
+                    "is missing",
+                    "give what to add, or to replace it by",
+                );
+            }
+            if let Some(predicate) = &image.predicate {
+                self.pointer(&format!("{field}.imageOverrider[{index}].predicate.path"), &predicate.path);
+            }
+        }
+        for (index, env) in overriders.env_overrider.iter().enumerate() {
+            for (at, variable) in env.value.iter().enumerate() {
+                if variable.value.is_some() && variable.value_from.is_some() {
+                    let field = format!("{field}.envOverrider[{index}].value[{at}].valueFrom");
+                    self.add(field, "stands beside value", "use one of them");
                 }
             }
-            for (index, env) in overriders.env_overrider.iter().enumerate() {
-                for (at, variable) in env.value.iter().enumerate() {
-                    if variable.value.is_some() && variable.value_from.is_some() {
-                        let field = format!("{field}.envOverrider[{index}].value[{at}].valueFrom");
-                        self.add(field, "stands beside value", "use one of them");
-                    }
+        }
+        for (index, over) in overriders.field_overrider.iter().enumerate() {
+            let field = format!("{field}.fieldOverrider[{index}]");
+            self.pointer(&format!("{field}.fieldPath"), &over.field_path);
+            if over.json.is_empty() == over.yaml.is_empty() {
+                self.add(&field, "must have either json or yaml", "say which of the two the text is");
+            }
+            for (list, patches) in [("json", &over.json), ("yaml", &over.yaml)] {
+                for (index, patch) in patches.iter().enumerate() {
+                    let field = format!("{field}.{list}[{index}]");
+                    self.pointer(&format!("{field}.subPath"), &patch.sub_path);
+                    self.patch_value(&field, patch.operator, patch.value.is_some());
                 }
             }
-            for (index, over) in overriders.field_overrider.iter().enumerate() {
-                let field = format!("{field}.fieldOverrider[{index}]");
-                self.pointer(&format!("{field}.fieldPath"), &over.field_path);
-                if over.json.is_empty() == over.yaml.is_empty() {
-                    self.add(&field, "must have either json or yaml", "say which of the two the text is");
-                }
-                for (list, patches) in [("json", &over.json), ("yaml", &over.yaml)] {
-                    for (index, patch) in patches.iter().enumerate() {
-                        let field = format!("{field}.{list}[{index}]");
-                        self.pointer(&format!("{field}.subPath"), &patch.sub_path);
-                        self.patch_value(&field, patch.operator, patch.value.is_some());
-                    }
-                }
-            }
-            for (index, patch) in overriders.plaintext.iter().enumerate() {
-                let field = format!("{field}.plaintext[{index}]");
-                self.pointer(&format!("{field}.path"), &patch.path);
-                self.patch_value(&field, patch.operator, patch.value.is_some());
-                if is_identity(&patch.path) {
-                    let mend = "leave apiVersion, kind, metadata.name and metadata.namespace alone";
-                    self.add(format!("{field}.path"), "would make it another object", mend);
-                }
+        }
+        for (index, patch) in overriders.plaintext.iter().enumerate() {
+            let field = format!("{field}.plaintext[{index}]");
+            self.pointer(&format!("{field}.path"), &patch.path);
+            self.patch_value(&field, patch.operator, patch.value.is_some());
+            if is_identity(&patch.path) {
+                let mend = "leave apiVersion, kind, metadata.name and metadata.namespace alone";
+                self.add(format!("{field}.path"), "would make it another object", mend);
             }
         }
     }

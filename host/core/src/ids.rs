@@ -130,6 +130,9 @@ impl WorkloadKey {
 impl fmt::Display for WorkloadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.rsplit('/').next().unwrap_or(&self.kind);
+        if self.namespace.is_empty() {
+            return write!(f, "{kind} {}", self.name);
+        }
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }
 }

@@ -11,6 +11,8 @@ mod spark;
 
 use std::sync::Arc;
 
+use berth_core::ids::ClusterName;
+use berth_core::placement::{Placement, Share};
 use berth_core::workload::{Component, Shape};
 use serde_json::Value;
 
@@ -110,6 +112,20 @@ impl Part {
     /// All of it, as every cluster gets where replicas are duplicated.
     pub fn whole(replicas: Vec<u32>) -> Self {
         Self { before: vec![0; replicas.len()], total: replicas.clone(), replicas }
+    }
+
+    /// What `placement` gives to `cluster`. `duplicated` is for rules by which every cluster gets all of the work.
+    pub fn of(placement: &Placement, cluster: &ClusterName, components: usize, duplicated: bool) -> Self {
+        let sum = |component: usize, which: fn(&ClusterName, &ClusterName) -> bool| {
+            let mine = |share: &&Share| share.component as usize == component && which(&share.cluster, cluster);
+            placement.shares.iter().filter(mine).fold(0u32, |sum, share| sum.saturating_add(share.replicas))
+        };
+        let list = |which: fn(&ClusterName, &ClusterName) -> bool| (0..components).map(|c| sum(c, which)).collect();
+        let replicas: Vec<u32> = list(|at, here| at == here);
+        if duplicated {
+            return Self::whole(replicas);
+        }
+        Self { replicas, before: list(|at, here| at < here), total: list(|_, _| true) }
     }
 
     fn replicas(&self, component: usize) -> u32 {
