@@ -7,6 +7,7 @@ mod boundaries;
 mod lock;
 mod policies;
 mod sources;
+mod wrapper;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +55,9 @@ enum Policies {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = wrapper::take_over() {
+        return code;
+    }
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

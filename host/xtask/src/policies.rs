@@ -10,6 +10,7 @@ use wit_component::ComponentEncoder;
 
 use crate::lock::{Entry, Lock};
 use crate::sources::{self, hexadecimal};
+use crate::wrapper;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const MEND: &str = "build and commit them with `cargo run -p xtask -- policies build`";
@@ -24,7 +25,7 @@ pub(crate) fn build(root: &Path, only: Option<&str>) -> Result<()> {
     ensure!(!names.is_empty(), "there is no policy {}; there are {}", only.unwrap_or("at all"), all.join(", "));
     let mut lock = Lock::read(root)?;
     lock.0.retain(|name, _| all.contains(name));
-    for (name, component) in components(root, &names)? {
+    for (name, component) in components(root, &names, true)? {
         let path = file(root, &name);
         let entry = Entry { sources: sources::digest(root, &name)?, component: digest(&component) };
         let news =
@@ -42,7 +43,7 @@ pub(crate) fn build(root: &Path, only: Option<&str>) -> Result<()> {
 
 /// Builds one component from any crate of the plugins workspace.
 pub(crate) fn component(root: &Path, package: &str, output: &Path) -> Result<()> {
-    for (_, component) in components(root, &[package.to_owned()])? {
+    for (_, component) in components(root, &[package.to_owned()], false)? {
         write(output, &component)?;
         println!("{}  {} KiB", output.display(), component.len().div_ceil(1024));
     }
@@ -56,7 +57,7 @@ pub(crate) fn component(root: &Path, package: &str, output: &Path) -> Result<()>
 pub(crate) fn check(root: &Path, rebuild: bool) -> Result<()> {
     let mut faults = stale(root)?;
     if faults.is_empty() && rebuild {
-        for (name, component) in components(root, &sources::builtin(root)?)? {
+        for (name, component) in components(root, &sources::builtin(root)?, true)? {
             if fs::read(file(root, &name)).is_ok_and(|committed| committed != component) {
                 faults.push(format!("policies/{name}.wasm is not what its sources give"));
             }
@@ -103,8 +104,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Compiles `packages` in one go and makes a component of each.
-fn components(root: &Path, packages: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
+/// Compiles `packages` in one go and makes a component of each; `locked` refuses versions that are not in the lock file.
+fn components(root: &Path, packages: &[String], locked: bool) -> Result<Vec<(String, Vec<u8>)>> {
     let sysroot = rustc(root, &["--print", "sysroot"])?;
     let library = rustc(root, &["--print", "target-libdir", "--target", TARGET])?;
     ensure!(
@@ -113,12 +114,16 @@ fn components(root: &Path, packages: &[String]) -> Result<Vec<(String, Vec<u8>)>
     );
     let target = target_folder(root);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"]);
+    cargo.args(["build", "--release", "--target", TARGET, "--manifest-path"]);
     cargo.arg(root.join("plugins/Cargo.toml")).arg("--target-dir").arg(&target).current_dir(root.join("plugins"));
     for package in packages {
         cargo.args(["--package", package]);
     }
+    if locked {
+        cargo.arg("--locked");
+    }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", remap(root, &target, &sysroot)?).env("CARGO_INCREMENTAL", "0");
+    wrapper::install(&mut cargo)?;
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "the policies do not compile");
     packages
