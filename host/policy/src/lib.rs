@@ -1,1 +1,31 @@
-//! berth-policy
+//! Policies as WebAssembly components: loaded, checked, limited, called, swapped.
+//!
+//! The only crate that knows wasmtime. From outside it looks like [`berth_core::policy::Policies`]: questions in the host's
+//! own types, answers in the same, and never a failure. The way of a policy through this crate:
+//!
+//! ```text
+//! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> v0_1
+//! ```
+
+mod case;
+mod config;
+mod directory;
+mod engine;
+mod host;
+mod load;
+mod probe;
+mod session;
+mod set;
+mod stats;
+mod v0_1;
+mod watch;
+
+pub use case::{Case, CaseError, CaseOutcome, Inspection, inspect, run_case};
+pub use config::{CONFIG_FILE, Config, ConfigError, LimitsConfig};
+pub use directory::{Directory, Scan};
+pub use engine::{Limits, Runtime, RuntimeError, WallClock};
+pub use host::PolicyHost;
+pub use load::{Description, LoadError, Loaded};
+pub use set::{Bindings, PolicySet, Refusal};
+pub use stats::{Failure, PolicyState, PolicyStatus};
+pub use watch::Watch;

@@ -1,0 +1,188 @@
+//! One decision by itself: a case in, an outcome out, both as JSON. And what can be said of a file without a case.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use berth_core::check::{self, Violation};
+use berth_core::policy::{Candidates, Kind, MigrationState, Problem, Queue, Request, Tables};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::engine::{Limits, Runtime};
+use crate::load::{self, Description, LoadError, Loaded};
+use crate::session::{CallError, Slot};
+use crate::v0_1;
+
+/// What a policy is asked. `request` and `candidates` go to a placement policy, `queue` to a gang policy and `state` to a
+/// migration policy; exactly what its kind needs must be there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    #[serde(default)]
+    pub fleet: Tables,
+    #[serde(default)]
+    pub config: Map<String, Value>,
+    pub request: Option<Request>,
+    pub candidates: Option<Candidates>,
+    pub queue: Option<Queue>,
+    pub state: Option<MigrationState>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    #[error("the case is not valid: {0}")]
+    Case(String),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("the call failed: {0}")]
+    Call(String),
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaseOutcome {
+    pub policy: String,
+    pub version: Arc<str>,
+    pub digest: Arc<str>,
+    /// A decision, a verdict or moves; absent where the policy gave a problem instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// The rule for which the host would discard the answer; absent where it keeps them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_rule: Option<String>,
+    pub fuel: u64,
+    pub memory_bytes: u64,
+}
+
+/// What is known of a file without asking it anything but what it is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    #[serde(flatten)]
+    pub description: Description,
+    /// Version of the policy interface.
+    pub interface: &'static str,
+    pub exports: Vec<String>,
+    pub digest: Arc<str>,
+    pub bytes: u64,
+}
+
+/// Describes a policy file.
+///
+/// # Errors
+/// Why it would not be loaded.
+pub fn inspect(runtime: &Runtime, file: &Path) -> Result<Inspection, LoadError> {
+    let limits = Limits::default();
+    let compiled = load::compile(runtime, &load::read(file, limits.file_bytes)?, &limits)?;
+    Ok(Inspection {
+        description: compiled.description,
+        interface: v0_1::VERSION,
+        exports: compiled.exports,
+        digest: compiled.digest,
+        bytes: compiled.bytes,
+    })
+}
+
+/// Asks a policy file one question, exactly as the host would, limits included.
+///
+/// # Errors
+/// A case that is no case for this kind, a file that would not be loaded, or a call that fails.
+pub fn run_case(runtime: &Runtime, file: &Path, case: &Case) -> Result<CaseOutcome, CaseError> {
+    let limits = Limits::default();
+    let compiled = load::compile(runtime, &load::read(file, limits.file_bytes)?, &limits)?;
+    let name = compiled.description.name.clone();
+    let config = Value::Object(case.config.clone());
+    let policy = load::load(runtime, &compiled, name, file.to_owned(), &config, limits)?;
+    let run = Run { runtime, policy: &policy, tables: Arc::new(case.fleet.clone()) };
+    match policy.description.kind {
+        Kind::Placement => {
+            let request = present(case.request.as_ref(), "request", Kind::Placement)?;
+            let candidates = present(case.candidates.as_ref(), "candidates", Kind::Placement)?;
+            check_columns(request, candidates, case.fleet.names.len())?;
+            run.outcome(
+                |session| session.place(request, candidates),
+                |decision| check::check_decision(request, candidates, decision),
+            )
+        }
+        Kind::Gang => {
+            let queue = present(case.queue.as_ref(), "queue", Kind::Gang)?;
+            run.outcome(
+                |session| session.admit(queue),
+                |verdict| check::check_verdict(case.fleet.names.len(), queue, verdict),
+            )
+        }
+        Kind::Migration => {
+            let state = present(case.state.as_ref(), "state", Kind::Migration)?;
+            run.outcome(|session| session.migrate(state), |moves| check::check_moves(state, moves))
+        }
+    }
+}
+
+fn present<'a, T>(value: Option<&'a T>, field: &str, kind: Kind) -> Result<&'a T, CaseError> {
+    value.ok_or_else(|| CaseError::Case(format!("a {} policy needs the field `{field}`", kind.as_str())))
+}
+
+/// A column of the wrong length would be the host's own mistake; here it is the author's.
+fn check_columns(request: &Request, candidates: &Candidates, clusters: usize) -> Result<(), CaseError> {
+    let n = candidates.len();
+    let by_component = n * request.components.len();
+    let columns = [
+        ("ready", candidates.ready.len(), by_component),
+        ("elastic", candidates.elastic.len(), by_component),
+        ("current", candidates.current.len(), by_component),
+        ("price", candidates.price.len(), n),
+        ("leadSeconds", candidates.lead_seconds.len(), n),
+        ("interruption", candidates.interruption.len(), n),
+        ("tier", candidates.tier.len(), n),
+        ("weight", candidates.weight.len(), n),
+    ];
+    let extra = candidates.extra.iter().map(|column| (&*column.name, column.values.len(), n));
+    for (name, has, needs) in columns.into_iter().chain(extra) {
+        if has != needs {
+            let what = format!("candidates.{name} has {has} values, and {needs} are needed ({n} candidates)");
+            return Err(CaseError::Case(what));
+        }
+    }
+    match candidates.cluster.iter().find(|row| **row as usize >= clusters) {
+        Some(row) => {
+            Err(CaseError::Case(format!("candidates.cluster names row {row}, and fleet.names has {clusters} entries")))
+        }
+        None => Ok(()),
+    }
+}
+
+struct Run<'a> {
+    runtime: &'a Runtime,
+    policy: &'a Loaded,
+    tables: Arc<Tables>,
+}
+
+impl Run<'_> {
+    fn outcome<T: Serialize>(
+        &self,
+        call: impl FnOnce(&mut v0_1::Session) -> crate::session::Called<T>,
+        check: impl FnOnce(&T) -> Result<(), Violation>,
+    ) -> Result<CaseOutcome, CaseError> {
+        let asked = Slot::default().ask(self.runtime, self.policy, &self.tables, call);
+        let (result, fuel) = asked.map_err(|CallError { what, .. }| CaseError::Call(what))?;
+        let (answer, problem) = match result {
+            Ok(answer) => (Some(answer), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let broken_rule = answer.as_ref().and_then(|answer| check(answer).err()).map(|rule| rule.to_string());
+        let answer = answer.map(|answer| serde_json::to_value(&answer)).transpose();
+        Ok(CaseOutcome {
+            policy: self.policy.name.to_string(),
+            version: self.policy.by.version.clone(),
+            digest: self.policy.by.digest.clone(),
+            answer: answer.map_err(|error| CaseError::Call(error.to_string()))?,
+            problem,
+            broken_rule,
+            fuel,
+            memory_bytes: self.policy.stats().memory,
+        })
+    }
+}

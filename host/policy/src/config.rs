@@ -1,0 +1,256 @@
+//! `policies.toml`: which policies there are beside the files themselves, with their configuration and limits, and which one
+//! decides where a distribution policy names none.
+//!
+//! ```toml
+//! [placement]                 # by how the distribution policy divides replicas; these are the defaults
+//! Duplicated = "weighted"
+//! StaticWeight = "weighted"
+//! AvailableReplicas = "available"
+//! Aggregated = "aggregate"
+//! Free = "cost"
+//!
+//! [gang]
+//! default = "fifo"
+//!
+//! [migration]
+//! default = "ready"
+//!
+//! [policy.cheap]              # a name of its own for a file with a configuration
+//! file = "cost.wasm"          # beside this file; without it NAME.wasm
+//! config = { interruptionPenalty = 2.0 }
+//! limits = { fuel = 1_000_000_000, deadline-ms = 500, memory-mib = 256, max-file-mib = 32 }
+//! ```
+//!
+//! A file that no `[policy.NAME]` mentions is loaded under the name that it gives itself, with an empty configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use berth_core::ids::PolicyName;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::engine::Limits;
+use crate::set::Bindings;
+
+pub const CONFIG_FILE: &str = "policies.toml";
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The file is refused whole; the policies in force stay.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{CONFIG_FILE} cannot be read")]
+    Read(#[source] std::io::Error),
+    #[error("{CONFIG_FILE} has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    /// With line, column and what is expected there.
+    #[error("{CONFIG_FILE}: {0}")]
+    Syntax(String),
+    #[error("{CONFIG_FILE}: [policy.{name}] {what}")]
+    Policy { name: String, what: String },
+}
+
+/// The file's contents, checked.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub bindings: Bindings,
+    pub policies: BTreeMap<PolicyName, PolicyConfig>,
+}
+
+/// One `[policy.NAME]`.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// A file name in the policy directory.
+    pub file: String,
+    pub config: Value,
+    pub limits: Limits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    placement: RawPlacement,
+    gang: RawDefault,
+    migration: RawDefault,
+    policy: BTreeMap<String, RawPolicy>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "PascalCase")]
+struct RawPlacement {
+    duplicated: Option<String>,
+    static_weight: Option<String>,
+    available_replicas: Option<String>,
+    aggregated: Option<String>,
+    free: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawDefault {
+    default: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    file: Option<String>,
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    limits: LimitsConfig,
+}
+
+/// Limits as they are written; what is absent keeps its default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct LimitsConfig {
+    pub fuel: Option<u64>,
+    pub deadline_ms: Option<u64>,
+    pub memory_mib: Option<u32>,
+    pub max_file_mib: Option<u32>,
+}
+
+impl LimitsConfig {
+    /// # Errors
+    /// A limit of nothing, with its name.
+    pub fn limits(&self) -> Result<Limits, String> {
+        let default = Limits::default();
+        let limits = Limits {
+            fuel: self.fuel.unwrap_or(default.fuel),
+            deadline_ms: self.deadline_ms.unwrap_or(default.deadline_ms),
+            memory_bytes: self.memory_mib.map_or(default.memory_bytes, |mib| (mib as usize) << 20),
+            file_bytes: self.max_file_mib.map_or(default.file_bytes, |mib| u64::from(mib) << 20),
+        };
+        let values = [
+            ("fuel", limits.fuel),
+            ("deadline-ms", limits.deadline_ms),
+            ("memory-mib", limits.memory_bytes as u64),
+            ("max-file-mib", limits.file_bytes),
+        ];
+        match values.into_iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(format!("limits.{name} is 0; it must be at least 1")),
+            None => Ok(limits),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `policies.toml` in a policy directory; a directory without one has the defaults.
+    ///
+    /// # Errors
+    /// With the place in the file and what is expected there.
+    pub fn read(directory: &Path) -> Result<Self, ConfigError> {
+        let path = directory.join(CONFIG_FILE);
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Ok(metadata) if metadata.len() > MAX_BYTES => return Err(ConfigError::TooLarge),
+            _ => {}
+        }
+        Self::parse(&std::fs::read_to_string(&path).map_err(ConfigError::Read)?)
+    }
+
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError::Syntax(syntax(text, &error)))?;
+        let mut bindings = Bindings::default();
+        let bound = [
+            (&mut bindings.duplicated, raw.placement.duplicated),
+            (&mut bindings.static_weight, raw.placement.static_weight),
+            (&mut bindings.available_replicas, raw.placement.available_replicas),
+            (&mut bindings.aggregated, raw.placement.aggregated),
+            (&mut bindings.free, raw.placement.free),
+            (&mut bindings.gang, raw.gang.default),
+            (&mut bindings.migration, raw.migration.default),
+        ];
+        for (binding, name) in bound {
+            if let Some(name) = name {
+                *binding = PolicyName::new(name);
+            }
+        }
+        let policies = raw.policy.into_iter().map(|(name, raw)| policy(name, raw)).collect::<Result<_, _>>()?;
+        Ok(Self { bindings, policies })
+    }
+}
+
+fn policy(name: String, raw: RawPolicy) -> Result<(PolicyName, PolicyConfig), ConfigError> {
+    let file = raw.file.unwrap_or_else(|| format!("{name}.wasm"));
+    if file.contains(['/', '\\']) || file.starts_with('.') {
+        let what = format!("file {file:?} must be the name of a file in the policy directory");
+        return Err(ConfigError::Policy { name, what });
+    }
+    match raw.limits.limits() {
+        Ok(limits) => Ok((PolicyName::new(name), PolicyConfig { file, config: Value::Object(raw.config), limits })),
+        Err(what) => Err(ConfigError::Policy { name, what }),
+    }
+}
+
+/// Line and column, what is wrong, and the nearest name where an unknown one was written.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let place = error.span().map(|span| {
+        let before = text.get(..span.start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        format!("line {line}, column {column}: ")
+    });
+    let hint = nearest(message).map(|name| format!("; did you mean `{name}`?"));
+    format!("{}{message}{}", place.unwrap_or_default(), hint.unwrap_or_default())
+}
+
+/// From "unknown field `x`, expected one of `a`, `b`": which of them `x` resembles.
+fn nearest(message: &str) -> Option<&str> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let (distance, name) = quoted.map(|name| (edits(unknown, name), name)).min()?;
+    (distance <= 1 + unknown.len() / 3).then_some(name)
+}
+
+/// Edits that turn one word into the other (Levenshtein).
+fn edits(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_absent_has_its_default() {
+        let config = Config::parse("").expect("an empty file is valid");
+        assert_eq!(config.bindings, Bindings::default());
+        assert!(config.policies.is_empty());
+    }
+
+    #[test]
+    fn a_policy_with_configuration_and_limits() {
+        let text = "[placement]\nFree = \"cheap\"\n[policy.cheap]\nfile = \"cost.wasm\"\nconfig = { a = 1 }\nlimits = { fuel = 5 }\n";
+        let config = Config::parse(text).expect("valid");
+        assert_eq!(config.bindings.free.as_str(), "cheap");
+        let cheap = &config.policies["cheap"];
+        assert_eq!((cheap.file.as_str(), cheap.config["a"].as_i64(), cheap.limits.fuel), ("cost.wasm", Some(1), 5));
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_mend() {
+        let of = |text: &str| Config::parse(text).expect_err("refused").to_string();
+        let unknown = of("[placement]\nAgregated = \"x\"\n");
+        assert!(unknown.contains("line 2, column 1") && unknown.contains("did you mean `Aggregated`?"), "{unknown}");
+        let escape = of("[policy.x]\nfile = \"../x.wasm\"\n");
+        assert!(escape.contains("[policy.x]") && escape.contains("must be the name of a file"), "{escape}");
+        let zero = of("[policy.x]\nlimits = { fuel = 0 }\n");
+        assert!(zero.contains("limits.fuel is 0"), "{zero}");
+    }
+}

@@ -1,0 +1,305 @@
+//! The policy directory: scanned as a whole, loaded as a whole, swapped as a whole.
+//!
+//! Holds: a policy whose new file, configuration or limits are refused stays as it was; a file that vanished counts as
+//! removed only when the next scan agrees; what did not change keeps its session and its counters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use berth_core::ids::PolicyName;
+use serde_json::Value;
+
+use crate::config::{CONFIG_FILE, Config, PolicyConfig};
+use crate::engine::{Limits, Runtime};
+use crate::load::{self, Compiled, LoadError, Loaded};
+use crate::set::{PolicySet, Refusal};
+
+/// The set in force, shared by those who load, those who decide and those who look.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Current(Arc<Mutex<Arc<PolicySet>>>);
+
+impl Current {
+    pub(crate) fn get(&self) -> Arc<PolicySet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn swap(&self, set: Arc<PolicySet>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = set;
+    }
+}
+
+/// What a scan did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Policies that are new or changed, and policies that are gone.
+    pub changed: Vec<PolicyName>,
+    pub removed: Vec<PolicyName>,
+    /// Refusals that the scan before did not have.
+    pub refused: Vec<Refusal>,
+    /// Files are missing; another scan should see whether they stay away.
+    pub again: bool,
+}
+
+/// A policy directory with the set that was loaded from it.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    runtime: Runtime,
+    current: Current,
+    /// Compiled components by digest, so that a file is compiled once.
+    compiled: BTreeMap<Arc<str>, Arc<Compiled>>,
+    missing: BTreeSet<PolicyName>,
+}
+
+/// One policy as the directory wants it.
+struct Wanted {
+    config: Value,
+    limits: Limits,
+    file: PathBuf,
+}
+
+impl Directory {
+    pub fn new(path: impl Into<PathBuf>, runtime: Runtime) -> Self {
+        Self {
+            path: path.into(),
+            runtime,
+            current: Current::default(),
+            compiled: BTreeMap::new(),
+            missing: BTreeSet::new(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(crate) fn current(&self) -> &Current {
+        &self.current
+    }
+
+    /// The set in force.
+    pub fn set(&self) -> Arc<PolicySet> {
+        self.current.get()
+    }
+
+    /// Reads the directory and swaps in what changed. Files are taken in the order of their names.
+    pub fn scan(&mut self) -> Scan {
+        let before = self.current.get();
+        let mut refused = Vec::new();
+        let (config, files) = match self.read() {
+            Ok(read) => read,
+            Err(refusal) => return self.keep(&before, refusal),
+        };
+        let mut policies = BTreeMap::new();
+        let mut used = BTreeSet::new();
+        for (name, wanted) in &config.policies {
+            used.insert(wanted.file.clone());
+            self.take(&before, name, wanted, &mut policies, &mut refused);
+        }
+        for file in files.iter().filter(|file| !used.contains(*file)) {
+            self.take_unnamed(&before, file, &mut policies, &mut refused);
+        }
+        let missing: BTreeSet<PolicyName> =
+            before.policies.keys().filter(|name| !policies.contains_key(*name)).cloned().collect();
+        let mut scan = Scan::default();
+        for name in &missing {
+            if self.missing.contains(name) {
+                scan.removed.push(name.clone());
+            } else if let Some(policy) = before.policies.get(name) {
+                policies.insert(name.clone(), policy.clone());
+                scan.again = true;
+            }
+        }
+        self.missing = missing.into_iter().filter(|name| !scan.removed.contains(name)).collect();
+        for (name, policy) in &policies {
+            if !before.policies.get(name).is_some_and(|old| Arc::ptr_eq(old, policy)) {
+                scan.changed.push(name.clone());
+            }
+        }
+        refused.extend(dangling(&config, &policies));
+        scan.refused = refused.iter().filter(|refusal| !before.refused.contains(refusal)).cloned().collect();
+        let set = PolicySet { policies, bindings: config.bindings, refused };
+        let same = scan.changed.is_empty() && scan.removed.is_empty();
+        if !same || set.bindings != before.bindings || set.refused != before.refused {
+            self.current.swap(Arc::new(set));
+        }
+        let live = self.current.get();
+        let in_use: BTreeSet<Arc<str>> = live.policies.values().map(|policy| policy.by.digest.clone()).collect();
+        self.compiled.retain(|digest, _| in_use.contains(digest));
+        scan
+    }
+
+    /// Everything stays as it is, and shows why.
+    fn keep(&self, before: &PolicySet, refusal: Refusal) -> Scan {
+        if before.refused == [refusal.clone()] {
+            return Scan::default();
+        }
+        let set = PolicySet {
+            policies: before.policies.clone(),
+            bindings: before.bindings.clone(),
+            refused: vec![refusal.clone()],
+        };
+        self.current.swap(Arc::new(set));
+        Scan { refused: vec![refusal], ..Scan::default() }
+    }
+
+    fn read(&self) -> Result<(Config, BTreeSet<String>), Refusal> {
+        let refusal =
+            |file: PathBuf, name: &str, reason: String| Refusal { name: name.into(), file, digest: "".into(), reason };
+        let listed = std::fs::read_dir(&self.path).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>, std::io::Error>>()
+        });
+        let names = listed.map_err(|error| {
+            let reason = format!("the policy directory cannot be read: {error}");
+            refusal(self.path.clone(), "policies", reason)
+        })?;
+        let config = Config::read(&self.path)
+            .map_err(|error| refusal(self.path.join(CONFIG_FILE), CONFIG_FILE, chain(&error)))?;
+        let names = names.into_iter().filter_map(|name| name.into_string().ok());
+        let files = names.filter(|name| name.ends_with(".wasm") && !name.starts_with('.'));
+        let files = files.filter(|name| self.path.join(name).is_file()).collect();
+        Ok((config, files))
+    }
+
+    /// Loads one `[policy.NAME]`, or keeps its predecessor.
+    fn take(
+        &mut self,
+        before: &PolicySet,
+        name: &PolicyName,
+        wanted: &PolicyConfig,
+        policies: &mut BTreeMap<PolicyName, Arc<Loaded>>,
+        refused: &mut Vec<Refusal>,
+    ) {
+        let file = self.path.join(&wanted.file);
+        let was = before.policies.get(name);
+        let wanted = Wanted { config: wanted.config.clone(), limits: wanted.limits, file: file.clone() };
+        let (digest, result) = self.compile(&file, &wanted.limits);
+        let loaded = result.and_then(|compiled| self.load(was, name.clone(), &compiled, &wanted));
+        match loaded {
+            Ok(policy) => {
+                policies.insert(name.clone(), policy);
+            }
+            Err(error) => {
+                // A file that is away for a moment is no refusal yet; the next scan decides.
+                let first_time_away = matches!(&error, LoadError::Read(io) if io.kind() == std::io::ErrorKind::NotFound)
+                    && was.is_some()
+                    && !self.missing.contains(name);
+                if first_time_away {
+                    return;
+                }
+                if let Some(was) = was {
+                    policies.insert(name.clone(), was.clone());
+                }
+                refused.push(Refusal { name: name.to_string(), file, digest, reason: chain(&error) });
+            }
+        }
+    }
+
+    /// Loads a file under the name that it gives itself, or keeps what came from that file before.
+    fn take_unnamed(
+        &mut self,
+        before: &PolicySet,
+        file: &str,
+        policies: &mut BTreeMap<PolicyName, Arc<Loaded>>,
+        refused: &mut Vec<Refusal>,
+    ) {
+        let path = self.path.join(file);
+        let wanted =
+            Wanted { config: Value::Object(serde_json::Map::new()), limits: Limits::default(), file: path.clone() };
+        let (digest, result) = self.compile(&path, &wanted.limits);
+        let stem = file.trim_end_matches(".wasm").to_owned();
+        let mut refuse = |reason: String| {
+            refused.push(Refusal { name: stem.clone(), file: path.clone(), digest: digest.clone(), reason });
+        };
+        let loaded = result.and_then(|compiled| {
+            let name = compiled.description.name.clone();
+            self.load(before.policies.get(&name), name, &compiled, &wanted)
+        });
+        match loaded {
+            Ok(policy) => match policies.get(&policy.name) {
+                Some(other) => refuse(format!(
+                    "it calls itself {}, as {} does; give one of them a [policy.NAME] in {CONFIG_FILE}",
+                    policy.name,
+                    other.file.display()
+                )),
+                None => {
+                    policies.insert(policy.name.clone(), policy);
+                }
+            },
+            Err(error) => {
+                refuse(chain(&error));
+                let was = before.policies.values().find(|was| was.file == path);
+                if let Some(was) = was.filter(|was| !policies.contains_key(&was.name)) {
+                    policies.insert(was.name.clone(), was.clone());
+                }
+            }
+        }
+    }
+
+    fn compile(&mut self, file: &Path, limits: &Limits) -> (Arc<str>, Result<Arc<Compiled>, LoadError>) {
+        let bytes = match load::read(file, limits.file_bytes) {
+            Ok(bytes) => bytes,
+            Err(error) => return ("".into(), Err(error)),
+        };
+        let digest = load::digest(&bytes);
+        if let Some(compiled) = self.compiled.get(&digest) {
+            return (digest, Ok(compiled.clone()));
+        }
+        let compiled = load::compile(&self.runtime, &bytes, limits).map(Arc::new);
+        if let Ok(compiled) = &compiled {
+            self.compiled.insert(digest.clone(), compiled.clone());
+        }
+        (digest, compiled)
+    }
+
+    fn load(
+        &self,
+        was: Option<&Arc<Loaded>>,
+        name: PolicyName,
+        compiled: &Compiled,
+        wanted: &Wanted,
+    ) -> Result<Arc<Loaded>, LoadError> {
+        let unchanged = |was: &&Arc<Loaded>| {
+            was.by.digest == compiled.digest
+                && was.config == wanted.config
+                && was.limits == wanted.limits
+                && was.file == wanted.file
+        };
+        if let Some(was) = was.filter(unchanged) {
+            return Ok(was.clone());
+        }
+        load::load(&self.runtime, compiled, name, wanted.file.clone(), &wanted.config, wanted.limits).map(Arc::new)
+    }
+}
+
+/// Bindings that name no loaded policy of the right kind: a built-in algorithm decides there.
+fn dangling(config: &Config, policies: &BTreeMap<PolicyName, Arc<Loaded>>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for (binding, kind, name) in config.bindings.iter() {
+        let what = match policies.get(name) {
+            Some(policy) if policy.description.kind == kind => continue,
+            Some(policy) => format!("which is a {} policy", policy.description.kind.as_str()),
+            None => "which is not loaded".to_owned(),
+        };
+        let reason = format!("{binding} names {name}, {what}; the built-in algorithm decides instead");
+        refused.push(Refusal { name: name.to_string(), file: CONFIG_FILE.into(), digest: "".into(), reason });
+    }
+    refused
+}
+
+/// An error with its causes, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,291 @@
+//! From a file to a policy that may decide: read, compiled, checked, described, configured and probed.
+//!
+//! Holds: nothing is loaded that imports anything, that is no policy of exactly one kind, whose configuration does not
+//! satisfy its own schema, or that fails a first decision. What is refused changes nothing.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use berth_core::ids::PolicyName;
+use berth_core::placement::PolicyRef;
+use berth_core::policy::Kind;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use crate::engine::{Limits, Runtime, failure};
+use crate::probe;
+use crate::stats::Stats;
+use crate::v0_1::{self, Prepared};
+
+/// Why a file is not loaded. The file itself is named by whoever shows this.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("it cannot be read")]
+    Read(#[source] std::io::Error),
+    #[error("it has more than {limit} bytes; raise `max-file-mib` in its limits if that is meant")]
+    TooLarge { limit: u64 },
+    #[error("it is no WebAssembly component: {0}")]
+    NotAComponent(String),
+    #[error(
+        "it imports {0}; a policy may import nothing: build it without WASI, time and randomness come as arguments"
+    )]
+    Imports(String),
+    #[error("it exports {found}; a policy exports {about} and exactly one of {kinds}")]
+    Exports { found: String, about: String, kinds: String },
+    #[error("its exports do not have the types of berth:policy@{version}: {what}", version = v0_1::VERSION)]
+    Types { what: String },
+    #[error("`describe` failed: {0}")]
+    Describe(String),
+    #[error("its description is not valid: {0}")]
+    Description(String),
+    #[error("its configuration is refused at {pointer}: {what}")]
+    Config { pointer: String, what: String },
+    #[error("it failed its probe: {0}")]
+    Probe(String),
+}
+
+/// What a policy says about itself, as it comes.
+#[derive(Clone, Debug)]
+pub(crate) struct RawDescription {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) kind: Kind,
+    pub(crate) config_schema: String,
+    pub(crate) doc: String,
+    pub(crate) needs: Vec<String>,
+}
+
+/// What a policy says about itself, checked.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Description {
+    pub name: PolicyName,
+    pub version: Arc<str>,
+    pub kind: Kind,
+    /// JSON Schema of its configuration; `None` where it takes none.
+    pub config_schema: Option<Value>,
+    pub doc: String,
+    pub needs: Vec<Arc<str>>,
+}
+
+/// A component that was compiled and described. Configuration comes later, so that one file can serve several policies.
+pub(crate) struct Compiled {
+    pub(crate) digest: Arc<str>,
+    pub(crate) bytes: u64,
+    pub(crate) description: Description,
+    pub(crate) exports: Vec<String>,
+    pub(crate) prepared: Arc<Prepared>,
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// A policy that may decide.
+pub struct Loaded {
+    /// Its name in `policies.toml`, or the one it gives itself.
+    pub name: PolicyName,
+    pub file: PathBuf,
+    pub description: Description,
+    /// Who decides, for records.
+    pub by: PolicyRef,
+    pub config: Value,
+    /// `config` as the guest gets it.
+    pub(crate) config_text: String,
+    pub limits: Limits,
+    pub(crate) prepared: Arc<Prepared>,
+    stats: Mutex<Stats>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("name", &self.name).field("digest", &self.by.digest).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+    let file = std::fs::File::open(path).map_err(LoadError::Read)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
+    if bytes.len() as u64 > limit {
+        return Err(LoadError::TooLarge { limit });
+    }
+    Ok(bytes)
+}
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> Arc<str> {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+/// Compiles a component, checks its imports and exports, and asks it what it is.
+///
+/// # Errors
+/// The first thing about it that is not as it must be.
+pub(crate) fn compile(runtime: &Runtime, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
+    let component = Component::from_binary(&runtime.engine, bytes).map_err(|error| {
+        let core =
+            wasm_module(bytes).then_some("it is a core module; make a component of it with `wasm-tools component new`");
+        LoadError::NotAComponent(core.map_or_else(|| first_line(&error), str::to_owned))
+    })?;
+    let kind = check_interfaces(runtime, &component)?;
+    let types = |error: wasmtime::Error| LoadError::Types { what: first_line(&error) };
+    let prepared = Prepared::new(&runtime.engine, &component, kind).map_err(types)?;
+    let mut store = runtime.store(limits);
+    runtime.arm(&mut store, &limits.of_start()).map_err(types)?;
+    let raw = prepared.describe(&mut store).map_err(|error| {
+        let trapped = error.downcast_ref::<wasmtime::Trap>().is_some();
+        if trapped { LoadError::Describe(failure(&store, &error).1) } else { types(error) }
+    })?;
+    let description = description(raw, kind)?;
+    let ty = component.component_type();
+    let exports = ty.exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
+    Ok(Compiled {
+        digest: digest(bytes),
+        bytes: bytes.len() as u64,
+        description,
+        exports,
+        prepared: Arc::new(prepared),
+    })
+}
+
+fn wasm_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x01\0\0\0")
+}
+
+fn first_line(error: &wasmtime::Error) -> String {
+    let whole = format!("{error:#}");
+    whole.lines().next().unwrap_or_default().to_owned()
+}
+
+/// No imports but names for types, and the exports of exactly one kind.
+fn check_interfaces(runtime: &Runtime, component: &Component) -> Result<Kind, LoadError> {
+    let ty = component.component_type();
+    for (name, item) in ty.imports(&runtime.engine) {
+        let only_types = match &item.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                instance.exports(&runtime.engine).all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
+            }
+            ComponentItem::Type(_) => true,
+            _ => false,
+        };
+        if !only_types {
+            return Err(LoadError::Imports(name.to_owned()));
+        }
+    }
+    let about = format!("berth:policy/about@{}", v0_1::VERSION);
+    let found: Vec<&str> = ty.exports(&runtime.engine).map(|(name, _)| name).collect();
+    let kinds: Vec<Kind> =
+        Kind::ALL.into_iter().filter(|kind| found.contains(&v0_1::interface(*kind).as_str())).collect();
+    match kinds.as_slice() {
+        [kind] if found.contains(&about.as_str()) => Ok(*kind),
+        _ => Err(LoadError::Exports {
+            found: if found.is_empty() { "nothing".into() } else { found.join(", ") },
+            about,
+            kinds: Kind::ALL.map(v0_1::interface).join(", "),
+        }),
+    }
+}
+
+fn description(raw: RawDescription, kind: Kind) -> Result<Description, LoadError> {
+    let invalid = |what: String| Err(LoadError::Description(what));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if raw.name.is_empty() || raw.name.len() > 63 || !raw.name.chars().all(plain) {
+        return invalid(format!("name {:?} must have 1 to 63 of a-z, 0-9 and -", raw.name));
+    }
+    if raw.kind != kind {
+        return invalid(format!("it says that it is a {} policy, but exports {}", raw.kind.as_str(), kind.as_str()));
+    }
+    if raw.version.is_empty() || raw.version.len() > 63 {
+        return invalid("version must have 1 to 63 characters".into());
+    }
+    let config_schema = match raw.config_schema.as_str() {
+        "" => None,
+        text => {
+            let schema: Value = serde_json::from_str(text)
+                .map_err(|error| LoadError::Description(format!("config-schema is no JSON: {error}")))?;
+            if let Err(error) = jsonschema::validator_for(&schema) {
+                return invalid(format!("config-schema is no JSON Schema: {error}"));
+            }
+            Some(schema)
+        }
+    };
+    Ok(Description {
+        name: raw.name.as_str().into(),
+        version: raw.version.into(),
+        kind,
+        config_schema,
+        doc: raw.doc,
+        needs: raw.needs.into_iter().map(Arc::from).collect(),
+    })
+}
+
+/// Holds a configuration against the policy's own schema.
+///
+/// # Errors
+/// The first place that does not fit, as a JSON pointer.
+pub(crate) fn check_config(description: &Description, config: &Value) -> Result<(), LoadError> {
+    let refused = |pointer: String, what: String| {
+        Err(LoadError::Config { pointer: if pointer.is_empty() { "/".into() } else { pointer }, what })
+    };
+    let Some(schema) = &description.config_schema else {
+        let empty = config.as_object().is_some_and(serde_json::Map::is_empty);
+        return if empty { Ok(()) } else { refused(String::new(), "this policy takes no configuration".into()) };
+    };
+    let validator = match jsonschema::validator_for(schema) {
+        Ok(validator) => validator,
+        Err(error) => return refused(String::new(), error.to_string()),
+    };
+    match validator.iter_errors(config).next() {
+        Some(error) => refused(error.instance_path().to_string(), error.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Configures a compiled component and lets it take one decision.
+///
+/// # Errors
+/// If its schema refuses the configuration, or the decision fails.
+pub(crate) fn load(
+    runtime: &Runtime,
+    compiled: &Compiled,
+    name: PolicyName,
+    file: PathBuf,
+    config: &Value,
+    limits: Limits,
+) -> Result<Loaded, LoadError> {
+    check_config(&compiled.description, config)?;
+    let by = PolicyRef {
+        name: name.clone(),
+        version: compiled.description.version.clone(),
+        digest: compiled.digest.clone(),
+    };
+    let loaded = Loaded {
+        name,
+        file,
+        description: compiled.description.clone(),
+        by,
+        config_text: config.to_string(),
+        config: config.clone(),
+        limits,
+        prepared: compiled.prepared.clone(),
+        stats: Mutex::default(),
+    };
+    probe::probe(runtime, &loaded).map_err(LoadError::Probe)?;
+    *loaded.stats() = Stats::default();
+    Ok(loaded)
+}
