@@ -1,0 +1,125 @@
+//! What the simulation is made of: clusters with their pools, and offerings with what can be had of them.
+//!
+//! Read once from the fleet's objects, and again whenever they change. What is there already stays as it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_api::{Object, quantity, resources as api, to_core};
+use berth_core::fleet::{OfferingKey, PoolSpec, Stock, StockState};
+use berth_core::ids::{ClusterName, PoolName};
+use berth_core::resources::NamedAmounts;
+
+/// Nodes that can be had where nothing limits them.
+pub(crate) const UNLIMITED: u32 = u32::MAX;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fleet {
+    pub(crate) clusters: BTreeMap<ClusterName, Member>,
+    pub(crate) offerings: BTreeMap<OfferingKey, OfferingConfig>,
+    /// Keys of offerings by the names of their objects.
+    pub(crate) by_name: BTreeMap<String, OfferingKey>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Member {
+    pub(crate) region: Arc<str>,
+    pub(crate) pools: BTreeMap<PoolName, PoolConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PoolConfig {
+    pub(crate) spec: Arc<PoolSpec>,
+    /// Offerings that it may use, cheapest first.
+    pub(crate) offerings: Vec<OfferingKey>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OfferingConfig {
+    /// USD per hour and node.
+    pub(crate) price: f64,
+    pub(crate) allocatable: NamedAmounts,
+    /// Nodes that can be had in all while nothing else is said.
+    pub(crate) capacity: u32,
+}
+
+/// GPUs of one node at the most.
+const MOST_GPUS: u64 = 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    #[error("NodePool {pool}: spec.cluster: there is no Cluster {cluster:?}; name one that the fleet file defines")]
+    NoCluster { pool: String, cluster: String },
+    #[error(
+        "NodePool {pool}: spec.min: {min} nodes are wanted, but no Offering fits the pool; add one or set min to 0"
+    )]
+    NoOffering { pool: String, min: u32 },
+    #[error("Offering {offering}: spec.allocatable: {gpus} GPUs on one node; use at most {MOST_GPUS}")]
+    Gpus { offering: String, gpus: u64 },
+}
+
+impl Fleet {
+    /// Reads the clusters, pools and offerings among `objects`; all others are ignored.
+    ///
+    /// # Errors
+    /// The first that does not fit the others.
+    pub(crate) fn from_objects(objects: &[Object]) -> Result<Self, FleetError> {
+        let mut fleet = Self::default();
+        let (mut clusters, mut offerings): (BTreeMap<&str, &api::Cluster>, Vec<&api::Offering>) = Default::default();
+        for object in objects {
+            match object {
+                Object::Cluster(cluster) => {
+                    let member = Member { region: cluster.spec.region.as_str().into(), pools: BTreeMap::new() };
+                    fleet.clusters.insert(cluster.metadata.name.as_str().into(), member);
+                    clusters.insert(&cluster.metadata.name, cluster);
+                }
+                Object::Offering(offering) => {
+                    fleet.add_offering(offering)?;
+                    offerings.push(offering);
+                }
+                _ => {}
+            }
+        }
+        for object in objects {
+            let Object::NodePool(pool) = object else { continue };
+            let name = pool.metadata.name.clone();
+            let no_cluster = || FleetError::NoCluster { pool: name.clone(), cluster: pool.spec.cluster.clone() };
+            let cluster = clusters.get(pool.spec.cluster.as_str()).ok_or_else(no_cluster)?;
+            let mut usable = to_core::pool_offerings(pool, cluster, offerings.iter().copied());
+            if usable.is_empty() && pool.spec.min > 0 {
+                return Err(FleetError::NoOffering { pool: name, min: pool.spec.min });
+            }
+            let price = |key: &OfferingKey| fleet.offerings.get(key).map_or(f64::MAX, |config| config.price);
+            usable.sort_by(|one, other| price(one).total_cmp(&price(other)).then_with(|| one.cmp(other)));
+            let spec = Arc::new(to_core::pool(pool, Vec::new()).spec);
+            if let Some(member) = fleet.clusters.get_mut(pool.spec.cluster.as_str()) {
+                member.pools.insert(spec.name.clone(), PoolConfig { spec, offerings: usable });
+            }
+        }
+        Ok(fleet)
+    }
+
+    fn add_offering(&mut self, offering: &api::Offering) -> Result<(), FleetError> {
+        let (key, name) = (to_core::offering_key(offering), offering.metadata.name.clone());
+        let allocatable = quantity::amounts(&offering.spec.allocatable);
+        let gpus = allocatable.get(berth_core::resources::GPU).copied().unwrap_or(0);
+        if gpus > MOST_GPUS {
+            return Err(FleetError::Gpus { offering: name, gpus });
+        }
+        let stock = offering.status.as_ref().map(|status| Stock::from(&status.stock)).unwrap_or_default();
+        let config = OfferingConfig { price: offering.spec.price, allocatable, capacity: capacity(&stock) };
+        self.by_name.insert(name, key.clone());
+        self.offerings.insert(key, config);
+        Ok(())
+    }
+}
+
+/// Nodes that can be had by what the fleet file reports of an offering's stock.
+pub(crate) fn capacity(stock: &Stock) -> u32 {
+    match (stock.state, stock.lower_bound) {
+        (StockState::OutOfStock, _) => 0,
+        (StockState::Limited, nodes) => nodes.max(1),
+        (StockState::InStock | StockState::Unknown, 0) => UNLIMITED,
+        (StockState::InStock | StockState::Unknown, nodes) => nodes,
+    }
+}
