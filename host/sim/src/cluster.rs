@@ -460,6 +460,7 @@ impl Cluster {
             pool: class.pool.name.clone(),
             instance_type: class.instance_type.clone(),
             zone: class.zone.clone(),
+            capacity_type: class.capacity_type,
             order: node.order.clone(),
             ready: true,
             allocatable: class.allocatable.named(&self.nodes.resources),

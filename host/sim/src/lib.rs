@@ -5,6 +5,7 @@
 //! runs; a member cluster only binds the pods that it was given to its own nodes.
 
 mod cluster;
+pub mod example;
 mod faults;
 mod fleet;
 mod load;
@@ -14,6 +15,7 @@ mod node;
 mod pods;
 mod provider;
 mod random;
+pub mod report;
 mod save;
 pub mod series;
 mod simulation;

@@ -89,9 +89,11 @@ impl Shelf {
         if self.empty { 0 } else { self.capacity.saturating_sub(self.held) }
     }
 
-    /// The present truth as the provider reports it. Nodes that start count as in flight, not as gone.
+    /// The present truth as the provider reports it. Where it counts, nodes that start are left to whoever ordered them to
+    /// take off; where it only says yes or no, they are gone.
     fn refresh(&mut self, now: Millis) {
-        let left = if self.empty { 0 } else { self.capacity.saturating_sub(self.joined) };
+        let counted = if self.empty { 0 } else { self.capacity.saturating_sub(self.joined) };
+        let left = if self.series { self.left() } else { counted };
         let changes = self.series || self.empty;
         self.report = Stock {
             state: match left {
@@ -190,13 +192,13 @@ impl SimProvider {
         }
     }
 
-    /// Changes what there is of an offering. The provider says so a little later. `at_once` is for the beginning, when
-    /// what is said is up to date.
+    /// Changes what there is of an offering. Where stock follows a series the provider says so a little later, elsewhere at
+    /// once. `at_once` is for the beginning, when what is said is up to date.
     pub(crate) fn change(&mut self, key: &OfferingKey, at_once: bool, change: impl FnOnce(&mut Shelf)) {
         let now = self.now;
         let Some(shelf) = self.shelves.get_mut(key) else { return };
         change(shelf);
-        if at_once {
+        if at_once || !(shelf.series || shelf.empty || shelf.failing) {
             shelf.refresh(now);
             return;
         }
@@ -238,13 +240,10 @@ impl SimProvider {
         let now = self.now;
         let Some(bill) = self.bills.remove(&(cluster.clone(), node.clone())) else { return };
         self.totals.spent += cost(&bill, now);
-        if let Some(shelf) = self.shelves.get_mut(&bill.offering) {
+        self.change(&bill.offering, false, |shelf| {
             shelf.held = shelf.held.saturating_sub(1);
             shelf.joined = shelf.joined.saturating_sub(1);
-            if !shelf.series {
-                shelf.refresh(now);
-            }
-        }
+        });
     }
 
     /// USD for all nodes up to now.

@@ -9,8 +9,8 @@ use crate::duration::{Duration, DurationRange};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SimulationSpec {
-    /// From a bound pod to a ready one: image, device plugin, model.
-    pub pod_start: Duration,
+    /// From a bound pod to a ready one: image, device plugin, model. Chosen evenly from the range for each pod.
+    pub pod_start: DurationRange,
     /// From an order to a node that takes pods. Chosen evenly from the range for each node.
     pub node_start: DurationRange,
     /// Where the simulation ends at the latest; absent: with its series.
@@ -27,7 +27,7 @@ pub struct SimulationSpec {
 impl Default for SimulationSpec {
     fn default() -> Self {
         Self {
-            pod_start: Duration::from_seconds(30),
+            pod_start: DurationRange { min: Duration::from_seconds(30), max: Duration::from_seconds(30) },
             node_start: DurationRange { min: Duration::from_seconds(35), max: Duration::from_seconds(55) },
             length: None,
             stock_series: Vec::new(),
@@ -71,7 +71,8 @@ pub struct StockColumn {
     pub nodes: Option<u32>,
 }
 
-/// Requests over time, which set a workload's replicas: a CSV file whose first column is the time of one request a row.
+/// Requests over time, which set a workload's replicas: a CSV file whose first column is a time. Each row is one request, or
+/// as many as its column `requests` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadSeries {

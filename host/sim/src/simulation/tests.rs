@@ -226,7 +226,7 @@ fn pods_wait_bind_start_and_are_ready() {
     world.ports().provider.order(&order("o", 2));
     run(&mut world, 56);
     let seen = component(&mut world, "east", &llm.0);
-    assert_eq!((seen.starting + seen.ready, seen.unschedulable, seen.bound[&"gpu".into()]), (2, 1, 2));
+    assert_eq!((seen.starting + seen.ready, seen.unschedulable, seen.bound["gpu"]), (2, 1, 2));
     run(&mut world, 20);
     assert_eq!(component(&mut world, "east", &llm.0).ready, 2);
     let idle: Vec<_> = see(&mut world, "east").nodes.iter().map(|node| node.idle_since).collect();
