@@ -29,7 +29,7 @@ pub(super) fn dynamic(
     narrow: impl Fn(&[u32], u32, &mut [u32]),
 ) -> Result<Decision, Problem> {
     let room = Room::new(request, candidates)?;
-    if request.division == Division::Duplicated {
+    if request.division == Division::Duplicated && !request.together {
         return room.duplicated();
     }
     let seats = if request.together {

@@ -77,7 +77,7 @@ impl CostConfig {
 /// `no-room` where a component stays below its floor, or where nothing fits at all.
 pub fn cost(config: &CostConfig, request: &Request, candidates: &Candidates) -> Result<Decision, Problem> {
     let room = Room::new(request, candidates)?;
-    if request.division == Division::Duplicated {
+    if request.division == Division::Duplicated && !request.together {
         return room.duplicated();
     }
     let steps = Steps::new(config, &room)?;

@@ -20,7 +20,7 @@ pub const CONFIG_SCHEMA: &str = "";
 /// a weight.
 pub fn weighted(request: &Request, candidates: &Candidates) -> Result<Decision, Problem> {
     let room = Room::new(request, candidates)?;
-    if request.division == Division::Duplicated {
+    if request.division == Division::Duplicated && !request.together {
         return room.duplicated();
     }
     if candidates.weight.iter().all(|weight| *weight == 0) {

@@ -192,7 +192,8 @@ impl Cycle<'_> {
         targets.retain(|target| target.replicas.iter().any(|replicas| *replicas > 0));
     }
 
-    /// Books all targets. A gang is booked whole, in the size decided or in its least; others get what fits.
+    /// Books all targets. A gang is booked whole, in the size decided or in the least that it
+    /// starts or runs in; others get what fits.
     ///
     /// # Errors
     /// Why it waits; nothing is booked then.
@@ -205,7 +206,8 @@ impl Cycle<'_> {
         if booked.is_none() {
             // A gang is in one cluster, so nothing of it was applied.
             let least = |target: &Target| {
-                let replicas = target.replicas.iter().enumerate().map(|(at, size)| ticket.least(at).min(*size));
+                let least = |at: usize| ticket.least(at).max(ticket.held_at(target.cluster, at));
+                let replicas = target.replicas.iter().enumerate().map(|(at, size)| least(at).min(*size));
                 Target { replicas: replicas.collect(), ..target.clone() }
             };
             booked = self.try_book(ticket, &targets.iter().map(least).collect::<Vec<_>>(), gang);

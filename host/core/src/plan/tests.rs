@@ -3,6 +3,7 @@
 
 mod fleet;
 mod properties;
+mod violations;
 
 use self::fleet::*;
 use super::*;

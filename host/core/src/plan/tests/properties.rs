@@ -203,7 +203,7 @@ fn input<'a>(snapshot: &'a Snapshot, entries: &'a [Entry], running: &'a [Running
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The planner's own debug assertion and this check see every plan.
     #[test]
