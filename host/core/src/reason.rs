@@ -69,6 +69,8 @@ codes! {
     Backoff = "Backoff",
     /// It was preempted for a workload with precedence.
     Preempted = "Preempted",
+    /// A decision is due, and no plan has taken it yet.
+    Pending = "Pending",
     /// The kind is unknown, and the distribution policy refuses unknown kinds.
     UnknownKind = "UnknownKind",
     /// The object is not valid.

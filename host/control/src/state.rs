@@ -1,0 +1,193 @@
+//! The whole state in memory: what the store has, typed; what was observed; and the planner's snapshot made from both.
+//!
+//! Rebuilt from the store alone; observations come again from the members. Everything changes row by row: an object, an
+//! observation or a commit touches the rows that depend on it and marks what has to be looked at again. Loops read it and
+//! never change it. Nothing here talks to a port.
+
+mod member;
+mod objects;
+mod observe;
+mod refresh;
+mod stock;
+mod workloads;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_api::Object;
+use berth_api::overrides::OverrideSet;
+use berth_api::resources::QuotaTree;
+use berth_api::to_core::{PolicySet, PriorityClasses};
+use berth_core::fleet::{OfferingKey, Snapshot};
+use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, WorkloadKey};
+
+use crate::ports::{ObjectKey, Revision, Stored};
+use crate::record::{PLACEMENT_KIND, Record};
+use crate::settings::Settings;
+
+pub use member::{Member, PoolState};
+pub use stock::KnownOffering;
+pub use workloads::{Waiting, WorkloadState};
+
+pub(crate) const PLAN_KIND: &str = "berth.dev/v1alpha1/Plan";
+
+/// Key of the object that holds the number of the newest plan.
+pub(crate) fn head_key() -> ObjectKey {
+    ObjectKey { kind: PLAN_KIND.into(), namespace: "".into(), name: "newest".into() }
+}
+
+/// An object as stored; decoded where it is needed, since most manifests are needed rarely.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) revision: Revision,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub(crate) settings: Settings,
+    /// The newest change that is taken in.
+    pub(crate) revision: Revision,
+    /// All objects but placements, which are in `workloads`.
+    pub(crate) objects: BTreeMap<ObjectKey, Kept>,
+    /// Objects that cannot be read, and why. They are left alone, and everything else goes on.
+    pub(crate) broken: BTreeMap<ObjectKey, String>,
+    pub(crate) policies: PolicySet,
+    /// Revisions of distribution policies, since a workload's generation grows with its policy.
+    pub(crate) policy_revisions: BTreeMap<(Arc<str>, Arc<str>), Revision>,
+    pub(crate) overrides: OverrideSet,
+    pub(crate) classes: PriorityClasses,
+    /// By name of the object; the first applies.
+    pub(crate) quotas: BTreeMap<Arc<str>, QuotaTree>,
+    pub(crate) clusters: BTreeMap<ClusterName, Member>,
+    /// Cluster of each declared pool, by the pool object's name.
+    pub(crate) pool_clusters: BTreeMap<Arc<str>, ClusterName>,
+    pub(crate) offerings: BTreeMap<OfferingKey, KnownOffering>,
+    pub(crate) offering_keys: BTreeMap<Arc<str>, OfferingKey>,
+    pub(crate) workloads: BTreeMap<WorkloadKey, WorkloadState>,
+    /// Live orders, and whose they are.
+    pub(crate) orders: BTreeMap<OrderId, WorkloadKey>,
+    /// Most nodes of each live order that were ever seen ready.
+    pub(crate) arrived: BTreeMap<OrderId, u32>,
+    /// When a live order was last handed over or cancelled.
+    pub(crate) order_sent: BTreeMap<OrderId, Millis>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) plan: PlanId,
+    /// Of the object that holds `plan`.
+    pub(crate) plan_revision: Option<Revision>,
+    /// Newest change of any cluster object.
+    pub(crate) topology: Revision,
+    /// Grows when there may be more room than before: then those that wait for room are tried again.
+    pub(crate) epoch: u64,
+    /// Workloads in the queue, by the time at which they are due.
+    pub(crate) due: BTreeSet<(Millis, WorkloadKey)>,
+    pub(crate) dirty: Dirty,
+    /// Workloads whose manifests are looked at again at a time, to see whether a request had an effect.
+    pub(crate) recheck: BTreeSet<(Millis, WorkloadKey)>,
+    /// Workloads with replicas that retire.
+    pub(crate) retiring: BTreeSet<WorkloadKey>,
+    /// Workloads that are gone, and whose placement is not.
+    pub(crate) released: BTreeSet<WorkloadKey>,
+    pub(crate) next_migration: Millis,
+    /// A change that the migration policies have not seen.
+    pub(crate) migration_news: bool,
+    pub(crate) next_scan: Millis,
+}
+
+/// What has to be looked at again.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    /// Pools of these clusters.
+    pub(crate) clusters: BTreeSet<ClusterName>,
+    /// Every workload's policy.
+    pub(crate) matching: bool,
+    /// Workloads whose policy or manifest changed.
+    pub(crate) workloads: BTreeSet<WorkloadKey>,
+    /// Workloads whose manifests at members may have to change.
+    pub(crate) manifests: BTreeSet<WorkloadKey>,
+    /// Workloads whose health changed.
+    pub(crate) health: BTreeSet<WorkloadKey>,
+    pub(crate) quotas: bool,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// The fleet as the planner sees it.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The newest committed plan.
+    pub fn plan(&self) -> PlanId {
+        self.plan
+    }
+
+    pub fn workload(&self, key: &WorkloadKey) -> Option<&WorkloadState> {
+        self.workloads.get(key)
+    }
+
+    /// All workloads, with those whose object is gone and whose placement is not; ascending by key.
+    pub fn workloads(&self) -> impl Iterator<Item = (&WorkloadKey, &WorkloadState)> + '_ {
+        self.workloads.iter()
+    }
+
+    /// All clusters that are declared or were observed, ascending by name.
+    pub fn clusters(&self) -> impl Iterator<Item = (&ClusterName, &Member)> + '_ {
+        self.clusters.iter()
+    }
+
+    pub fn offerings(&self) -> impl Iterator<Item = (&OfferingKey, &KnownOffering)> + '_ {
+        self.offerings.iter()
+    }
+
+    /// Objects that cannot be read, and why.
+    pub fn broken(&self) -> &BTreeMap<ObjectKey, String> {
+        &self.broken
+    }
+
+    /// The object of a key; placements included.
+    pub fn object(&self, key: &ObjectKey) -> Option<Object> {
+        if &*key.kind == PLACEMENT_KIND {
+            let mut records = self.workloads.values().filter_map(|workload| workload.record());
+            let record = records.find(|record| record.key() == *key)?;
+            return Some(Object::Placement(record.to_object()));
+        }
+        Object::from_json(&self.objects.get(key)?.bytes).ok()
+    }
+
+    pub(crate) fn record(&self, key: &WorkloadKey) -> Option<&Arc<Record>> {
+        self.workloads.get(key)?.record()
+    }
+
+    /// Takes in what the store says was written. Objects that cannot be read are put aside.
+    pub(crate) fn absorb(&mut self, changes: &[Stored], now: Millis) {
+        for stored in changes {
+            self.broken.remove(&stored.key);
+            if let Err(why) = self.take(stored, now) {
+                self.broken.insert(stored.key.clone(), why);
+            }
+            self.revision = self.revision.max(stored.revision);
+        }
+    }
+
+    /// Brings everything that depends on what changed up to date.
+    pub(crate) fn settle(&mut self, now: Millis) {
+        self.snapshot.advance(now);
+        if std::mem::take(&mut self.dirty.matching) {
+            let all: Vec<WorkloadKey> = self.workloads.keys().cloned().collect();
+            self.dirty.workloads.extend(all);
+        }
+        for key in std::mem::take(&mut self.dirty.workloads) {
+            self.rematch(&key, now);
+        }
+        if std::mem::take(&mut self.dirty.quotas) {
+            self.rebuild_quotas();
+        }
+        for cluster in std::mem::take(&mut self.dirty.clusters) {
+            self.refresh(&cluster, now);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A member cluster: what is declared of it, and what was last seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_api::resources::{Cluster, NodePool};
+use berth_core::ids::{ClusterName, Millis, PoolName, PoolRow, WorkloadKey};
+
+use super::State;
+use crate::ports::{NodeObservation, Revision, WorkloadObservation};
+
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    /// `None` for a cluster that is not declared (any more).
+    pub object: Option<Cluster>,
+    pub(crate) revision: Revision,
+    pub pools: BTreeMap<PoolName, PoolState>,
+    /// Whether it was ever observed.
+    pub seen: bool,
+    pub reachable: bool,
+    pub since: Millis,
+    /// Ascending by name.
+    pub nodes: Vec<NodeObservation>,
+    pub workloads: BTreeMap<WorkloadKey, WorkloadObservation>,
+    /// Workloads of which something is placed here.
+    pub(crate) placed: BTreeSet<WorkloadKey>,
+    /// Workloads with live orders here.
+    pub(crate) ordering: BTreeSet<WorkloadKey>,
+    /// Nodes that were told to go, and when.
+    pub(crate) removing: BTreeMap<Arc<str>, Millis>,
+    /// What was last sent of a workload (`None`: to delete it), and when.
+    pub(crate) sent: BTreeMap<WorkloadKey, (Option<Arc<str>>, Millis)>,
+}
+
+/// A declared node pool.
+#[derive(Clone, Debug)]
+pub struct PoolState {
+    pub object: NodePool,
+    pub(crate) row: Option<PoolRow>,
+    /// When a node was last seen to be new.
+    pub(crate) last_added: Millis,
+}
+
+impl State {
+    pub(crate) fn member(&self, cluster: &ClusterName) -> Option<&Member> {
+        self.clusters.get(cluster)
+    }
+
+    /// What was last seen of a workload at a cluster.
+    pub fn observed(&self, workload: &WorkloadKey, cluster: &ClusterName) -> Option<&WorkloadObservation> {
+        self.clusters.get(cluster)?.workloads.get(workload)
+    }
+
+    /// Replicas of a component that are ready at a cluster; none while the cluster does not answer.
+    pub(crate) fn ready_at(&self, workload: &WorkloadKey, component: u32, cluster: &ClusterName) -> u32 {
+        let reachable = self.clusters.get(cluster).is_some_and(|member| member.reachable);
+        let seen = self.observed(workload, cluster).filter(|_| reachable);
+        seen.and_then(|seen| seen.components.get(component as usize)).map_or(0, |seen| seen.ready)
+    }
+
+    /// Whether a cluster is declared and answers.
+    pub(crate) fn reachable(&self, cluster: &ClusterName) -> bool {
+        self.clusters.get(cluster).is_some_and(|member| member.object.is_some() && member.reachable)
+    }
+}

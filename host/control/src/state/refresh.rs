@@ -1,0 +1,257 @@
+//! The planner's rows of one cluster's pools, from what is declared, observed, ordered and placed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_api::resources::Offering;
+use berth_api::to_core;
+use berth_core::fleet::{Free, InFlight, ObservedNodes, PoolInput};
+use berth_core::ids::{ClusterName, Millis, OfferingRow, PoolName, PoolRow, ShapeRow, WorkloadKey};
+use berth_core::placement::Share;
+use berth_core::workload::Shape;
+
+use super::{State, WorkloadState};
+use crate::ports::{NodeObservation, WorkloadObservation};
+use crate::record::Record;
+
+/// Replicas of one component of one workload that were placed in a pool and are not bound.
+struct Unbound {
+    workload: WorkloadKey,
+    component: u32,
+    shape: Arc<Shape>,
+    replicas: u32,
+}
+
+/// How many of the replicas placed in each pool at a cluster are not bound to a node, ascending by pool. Pods are counted
+/// over the whole cluster, since its own scheduler may prefer another pool; replicas that retire count as placed.
+fn unbound(
+    record: &Record,
+    seen: Option<&WorkloadObservation>,
+    component: u32,
+    cluster: &ClusterName,
+) -> Vec<(PoolName, u32)> {
+    let shares = record.placement.shares.iter();
+    let here: Vec<&Share> = shares.filter(|share| share.component == component && share.cluster == *cluster).collect();
+    let bound = seen.and_then(|seen| seen.components.get(component as usize)).map(|seen| &seen.bound);
+    let bound_in = |pool: &PoolName| bound.and_then(|bound| bound.get(pool)).copied().unwrap_or(0);
+    let all_bound: u32 = bound.into_iter().flatten().map(|(_, count)| *count).sum();
+    let placed: u32 = here.iter().map(|share| share.replicas).sum();
+    let mut left = record.running_at(component, cluster).saturating_sub(all_bound).min(placed);
+    let mut missing = Vec::new();
+    for share in here {
+        let count = share.replicas.saturating_sub(bound_in(&share.pool)).min(left);
+        left -= count;
+        if count > 0 {
+            missing.push((share.pool.clone(), count));
+        }
+    }
+    missing
+}
+
+impl State {
+    /// Writes the rows of a cluster's pools again, and finds out which replicas have no room.
+    pub(super) fn refresh(&mut self, cluster: &ClusterName, now: Millis) {
+        let mut waiting = self.unbound_at(cluster);
+        let declared = self.clusters.get(cluster).is_some_and(|member| member.object.is_some());
+        let mut stranded: BTreeMap<WorkloadKey, Vec<Share>> = BTreeMap::new();
+        if declared {
+            let pools: Vec<PoolName> =
+                self.clusters.get(cluster).map(|member| member.pools.keys().cloned().collect()).unwrap_or_default();
+            for pool in pools {
+                let mut here = waiting.remove(&pool).unwrap_or_default();
+                if let Some(row) = self.write_pool(cluster, &pool, &here) {
+                    self.strand(cluster, &pool, row, &mut here, &mut stranded);
+                }
+            }
+        }
+        // Pools that are not declared have no room.
+        for (pool, here) in waiting {
+            for one in here {
+                let share = share_of(&one, cluster, &pool, one.replicas);
+                stranded.entry(one.workload).or_default().push(share);
+            }
+        }
+        if !declared {
+            self.strand_all(cluster, &mut stranded);
+        }
+        self.put_stranded(cluster, stranded, now);
+    }
+
+    fn unbound_at(&mut self, cluster: &ClusterName) -> BTreeMap<PoolName, Vec<Unbound>> {
+        let mut waiting: BTreeMap<PoolName, Vec<Unbound>> = BTreeMap::new();
+        let Some(member) = self.clusters.get(cluster) else { return waiting };
+        for key in &member.placed {
+            let Some(WorkloadState { workload: Ok(workload), record: Some((record, _)), .. }) = self.workloads.get(key)
+            else {
+                continue;
+            };
+            let seen = member.workloads.get(key);
+            for (component, part) in (0..).zip(&workload.components) {
+                for (pool, replicas) in unbound(record, seen, component, cluster) {
+                    let shape = part.shape.clone();
+                    waiting.entry(pool).or_default().push(Unbound {
+                        workload: key.clone(),
+                        component,
+                        shape,
+                        replicas,
+                    });
+                }
+            }
+        }
+        waiting
+    }
+
+    /// Writes one pool's row. `None` where its cluster has none.
+    fn write_pool(&mut self, cluster: &ClusterName, pool: &PoolName, unbound: &[Unbound]) -> Option<PoolRow> {
+        let row = self.snapshot.cluster_row(cluster.as_str())?;
+        let member = self.clusters.get(cluster)?;
+        let object = &member.pools.get(pool)?.object;
+        let offerings: Vec<&Offering> = self.offerings.values().map(|known| &known.object).collect();
+        let keys = to_core::pool_offerings(object, member.object.as_ref()?, offerings);
+        let rows: Vec<OfferingRow> = keys.iter().filter_map(|key| self.snapshot.offering_row(key)).collect();
+        let mut spec = to_core::pool(object, rows.clone()).spec;
+        let ready = |node: &&NodeObservation| node.ready && node.pool == *pool && !member.removing.contains_key(&node.name);
+        let nodes: Vec<NodeObservation> = member.nodes.iter().filter(ready).cloned().collect();
+        let in_flight = self.in_flight(cluster, pool);
+        // Nodes in flight of an offering that the pool may not use any more still come.
+        let flying: Vec<InFlight> = in_flight
+            .iter()
+            .filter_map(|(key, nodes)| Some(InFlight { offering: self.snapshot.offering_row(key)?, nodes: *nodes }))
+            .collect();
+        spec.max = spec.max.max(spec.min);
+        let mut observed: Vec<ObservedNodes> = Vec::new();
+        for node in &nodes {
+            let one = self.observed_node(node, &rows);
+            let alike = |other: &&mut ObservedNodes| ObservedNodes { count: other.count, ..one.clone() } == **other;
+            match observed.iter_mut().find(alike) {
+                Some(same) => same.count += 1,
+                None => observed.push(one),
+            }
+        }
+        let mut shapes: BTreeMap<Arc<Shape>, u32> = BTreeMap::new();
+        for one in unbound {
+            *shapes.entry(one.shape.clone()).or_default() += one.replicas;
+        }
+        let unbound: Vec<(ShapeRow, u32)> =
+            shapes.into_iter().map(|(shape, count)| (self.snapshot.intern(&shape), count)).collect();
+        let input = PoolInput { observed, in_flight: flying, unbound };
+        match self.snapshot.set_pool(row, spec, input) {
+            Ok(row) => {
+                if let Some(known) = self.clusters.get_mut(cluster).and_then(|member| member.pools.get_mut(pool)) {
+                    known.row = Some(row);
+                }
+                Some(row)
+            }
+            Err(error) => {
+                tracing::warn!(cluster = cluster.as_str(), pool = pool.as_str(), %error, "pool is left out");
+                None
+            }
+        }
+    }
+
+    /// Nodes on order for a pool by offering, without those that arrived.
+    pub(crate) fn in_flight(
+        &self,
+        cluster: &ClusterName,
+        pool: &PoolName,
+    ) -> BTreeMap<berth_core::fleet::OfferingKey, u32> {
+        let mut nodes = BTreeMap::new();
+        let Some(member) = self.clusters.get(cluster) else { return nodes };
+        for key in &member.ordering {
+            let reservations = self.record(key).into_iter().flat_map(|record| &record.reservations);
+            for one in reservations.filter(|one| one.order.cluster == *cluster && one.order.pool == *pool) {
+                let arrived = self.arrived.get(&one.order.id).copied().unwrap_or(0);
+                let left = one.order.nodes.saturating_sub(arrived);
+                if left > 0 {
+                    *nodes.entry(one.order.offering.clone()).or_default() += left;
+                }
+            }
+        }
+        nodes
+    }
+
+    fn observed_node(&mut self, node: &NodeObservation, offerings: &[OfferingRow]) -> ObservedNodes {
+        let fits = |row: &&OfferingRow| {
+            self.snapshot.offering(**row).is_some_and(|offering| {
+                let key = &offering.key;
+                key.instance_type == node.instance_type
+                    && key.zone == node.zone
+                    && node.capacity_type.is_none_or(|capacity| capacity == key.capacity_type)
+            })
+        };
+        ObservedNodes {
+            offering: offerings.iter().find(fits).copied(),
+            instance_type: node.instance_type.clone(),
+            zone: node.zone.clone(),
+            allocatable: self.snapshot.amounts(&node.allocatable),
+            free: Free { amounts: self.snapshot.amounts(&node.free), shared: node.shared.clone() },
+            count: 1,
+        }
+    }
+
+    /// Hands the replicas that a pool has no room for to workloads: the least important and youngest first.
+    fn strand(
+        &self,
+        cluster: &ClusterName,
+        pool: &PoolName,
+        row: PoolRow,
+        here: &mut [Unbound],
+        stranded: &mut BTreeMap<WorkloadKey, Vec<Share>>,
+    ) {
+        let Some(lost) = self.snapshot.pool(row).map(|pool| &pool.stranded).filter(|lost| !lost.is_empty()) else {
+            return;
+        };
+        here.sort_by_cached_key(|one| {
+            let state = self.workloads.get(&one.workload);
+            let priority = state.and_then(|state| state.workload.as_ref().ok()).map_or(0, |workload| workload.priority);
+            let decided = state.and_then(WorkloadState::record).map(|record| record.placement.decided_at);
+            (priority, std::cmp::Reverse(decided), one.workload.clone(), one.component)
+        });
+        for (shape, count) in lost {
+            let Some(need) = self.snapshot.need(*shape) else { continue };
+            let mut left = *count;
+            for one in here.iter().filter(|one| one.shape == need.shape) {
+                let taken = one.replicas.min(left);
+                if taken > 0 {
+                    left -= taken;
+                    let share = share_of(one, cluster, pool, taken);
+                    stranded.entry(one.workload.clone()).or_default().push(share);
+                }
+            }
+        }
+    }
+
+    /// A cluster that left the fleet holds nothing.
+    fn strand_all(&self, cluster: &ClusterName, stranded: &mut BTreeMap<WorkloadKey, Vec<Share>>) {
+        stranded.clear();
+        let placed = self.clusters.get(cluster).into_iter().flat_map(|member| &member.placed);
+        for key in placed {
+            let shares = self.record(key).into_iter().flat_map(|record| &record.placement.shares);
+            let shares: Vec<Share> = shares.filter(|share| share.cluster == *cluster).cloned().collect();
+            if !shares.is_empty() {
+                stranded.insert(key.clone(), shares);
+            }
+        }
+    }
+
+    fn put_stranded(&mut self, cluster: &ClusterName, mut stranded: BTreeMap<WorkloadKey, Vec<Share>>, now: Millis) {
+        let placed: Vec<WorkloadKey> =
+            self.clusters.get(cluster).map(|member| member.placed.iter().cloned().collect()).unwrap_or_default();
+        for key in placed {
+            let Some(state) = self.workloads.get_mut(&key) else { continue };
+            let before = state.stranded.remove(cluster);
+            let after = stranded.remove(&key);
+            let changed = before != after;
+            if let Some(after) = after {
+                state.stranded.insert(cluster.clone(), after);
+            }
+            if changed {
+                self.consider(&key, now);
+            }
+        }
+    }
+}
+
+fn share_of(one: &Unbound, cluster: &ClusterName, pool: &PoolName, replicas: u32) -> Share {
+    Share { component: one.component, cluster: cluster.clone(), pool: pool.clone(), replicas }
+}

@@ -1,0 +1,377 @@
+//! Workloads: the policy that applies, the placement on record, and whether a decision is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_api::Manifest;
+use berth_api::interpret::Kind;
+use berth_api::to_core;
+use berth_core::ids::{ClusterName, Millis, QuotaRow, WorkloadKey};
+use berth_core::placement::{Placement, Share};
+use berth_core::reason::{Code, Reason};
+use berth_core::resources::Amounts;
+use berth_core::workload::{Division, Workload};
+
+use super::State;
+use crate::ports::{ObjectKey, Revision};
+use crate::record::Record;
+use crate::settings::doubled;
+use crate::time::from_rfc3339;
+
+#[derive(Clone, Debug)]
+pub struct WorkloadState {
+    /// Whether its object exists; a workload without one is on its way out.
+    pub exists: bool,
+    pub(crate) revision: Revision,
+    pub created: Millis,
+    /// What the planner is told of it, or why it is not distributed.
+    pub workload: Result<Arc<Workload>, Reason>,
+    pub(crate) record: Option<(Arc<Record>, Revision)>,
+    /// In the queue.
+    pub waiting: Option<Waiting>,
+    /// Shares that have no room, by cluster.
+    pub(crate) stranded: BTreeMap<ClusterName, Vec<Share>>,
+    /// What its placement is charged with.
+    pub(crate) charged: Option<(QuotaRow, Vec<(Amounts, u64)>)>,
+    /// Clusters in which it was seen.
+    pub(crate) seen_in: BTreeSet<ClusterName>,
+    /// Why its manifest does not reach a member.
+    pub trouble: Option<Reason>,
+    /// Whether it was told that all its replicas are ready, since they were placed.
+    pub(crate) told_ready: bool,
+    /// Why it waits, as last told.
+    pub(crate) told: Option<Code>,
+    /// Clusters came back that were closed when it was decided.
+    pub(crate) reconsider: bool,
+    /// Whether it is of a kind that holds nothing and need not be placed.
+    pub(crate) plain: bool,
+}
+
+/// A workload in the queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    pub since: Millis,
+    /// What made a decision due; the same cause does not make it due again.
+    pub(crate) cause: String,
+    pub reason: Reason,
+    /// Plans that did not place it.
+    pub attempts: u32,
+    pub due: Millis,
+    /// When it was last tried, and the epoch then.
+    pub(crate) tried: Option<(Millis, u64)>,
+}
+
+impl Default for WorkloadState {
+    fn default() -> Self {
+        Self {
+            exists: false,
+            revision: Revision(0),
+            created: Millis(0),
+            workload: Err(no_policy()),
+            record: None,
+            waiting: None,
+            stranded: BTreeMap::new(),
+            charged: None,
+            seen_in: BTreeSet::new(),
+            trouble: None,
+            told_ready: false,
+            told: None,
+            reconsider: false,
+            plain: false,
+        }
+    }
+}
+
+fn no_policy() -> Reason {
+    Reason::new(Code::NoPolicy, "no distribution policy selects it")
+}
+
+impl WorkloadState {
+    pub fn record(&self) -> Option<&Arc<Record>> {
+        self.record.as_ref().map(|(record, _)| record)
+    }
+
+    /// Why it waits, or is not distributed at all.
+    pub fn reason(&self) -> Option<&Reason> {
+        match (&self.workload, &self.waiting) {
+            _ if !self.exists => None,
+            (Err(reason), _) => Some(reason),
+            (Ok(_), Some(waiting)) => Some(&waiting.reason),
+            (Ok(_), None) => self.trouble.as_ref(),
+        }
+    }
+
+    /// Its placement without the shares that have no room.
+    pub(crate) fn current(&self) -> Option<Arc<Placement>> {
+        let placement = &self.record()?.placement;
+        if self.stranded.is_empty() {
+            return Some(Arc::new(placement.clone()));
+        }
+        let mut current = placement.clone();
+        for lost in self.stranded.values().flatten() {
+            let same = |share: &&mut Share| {
+                (share.component, &share.cluster, &share.pool) == (lost.component, &lost.cluster, &lost.pool)
+            };
+            if let Some(share) = current.shares.iter_mut().find(same) {
+                share.replicas = share.replicas.saturating_sub(lost.replicas);
+            }
+        }
+        current.shares.retain(|share| share.replicas > 0);
+        if !current.shares.is_empty() || !placement.shares.is_empty() {
+            let shares = &current.shares;
+            current.clusters.retain(|cluster| shares.iter().any(|share| share.cluster == *cluster));
+        }
+        Some(Arc::new(current))
+    }
+
+    /// Whether new clusters may get something of it.
+    fn follows_topology(&self, workload: &Workload) -> bool {
+        workload.components.is_empty() || (workload.rules.division == Division::Duplicated && !workload.rules.gang)
+    }
+
+    /// Why a decision is due: the reason that stands until there is one, what tells this cause from others, and whether
+    /// it is due at once.
+    fn need(&self, topology: Revision) -> Option<(Reason, String, bool)> {
+        let workload = self.workload.as_ref().ok()?;
+        if !self.exists || workload.rules.suspended {
+            return None;
+        }
+        let pending = |what: &str| Reason::new(Code::Pending, what);
+        let generation = workload.generation;
+        let Some((record, revision)) = &self.record else {
+            return Some((pending("no plan has placed it yet"), format!("new {generation}"), true));
+        };
+        if record.finished.is_some() {
+            return None;
+        }
+        let clusters_changed = self.follows_topology(workload) && (self.reconsider || topology > *revision);
+        let lost: u32 = self.stranded.values().flatten().map(|share| share.replicas).sum();
+        if record.placement.workload_generation != generation {
+            Some((pending("it changed since it was placed"), format!("changed {generation}"), true))
+        } else if record.must_move() {
+            Some((pending("replicas are to move"), format!("move {}", revision.0), true))
+        } else if lost > 0 {
+            let what = format!("{lost} replicas lost the room that they were placed in");
+            Some((Reason::new(Code::NoRoom, what), format!("lost {lost}"), true))
+        } else if clusters_changed {
+            let cause = format!("clusters {}", topology.0);
+            Some((pending("clusters changed since it was placed"), cause, true))
+        } else {
+            Some((record.short.clone()?, "short".into(), false))
+        }
+    }
+}
+
+impl State {
+    /// Takes in a workload's manifest, or that it is gone.
+    pub(super) fn take_manifest(&mut self, key: &WorkloadKey, manifest: Option<&Manifest>, revision: Revision) {
+        if manifest.is_none() && !self.workloads.contains_key(key) {
+            return;
+        }
+        let workload = self.workloads.entry(key.clone()).or_default();
+        workload.exists = manifest.is_some();
+        workload.revision = revision;
+        if let Some(manifest) = manifest {
+            let created = manifest.value().pointer("/metadata/creationTimestamp").and_then(|text| text.as_str());
+            workload.created = created.and_then(from_rfc3339).unwrap_or_default();
+            workload.plain = manifest.interpreted_as() == Kind::Plain;
+        }
+        self.dirty.workloads.insert(key.clone());
+        self.dirty.manifests.insert(key.clone());
+    }
+
+    /// Finds the policy that applies to a workload, and what follows from it.
+    pub(super) fn rematch(&mut self, key: &WorkloadKey, now: Millis) {
+        let matched = self.matched(key);
+        let Some(workload) = self.workloads.get_mut(key) else { return };
+        if !workload.exists && workload.record.is_none() {
+            self.drop_waiting(key);
+            self.workloads.remove(key);
+            return;
+        }
+        if workload.exists {
+            self.released.remove(key);
+        } else {
+            self.released.insert(key.clone());
+        }
+        let same = match (&workload.workload, &matched) {
+            (Ok(old), Ok(new)) => **old == *new,
+            (Err(old), Err(new)) => old == new,
+            _ => false,
+        };
+        if !same {
+            if let Ok(new) = &matched {
+                for component in &new.components {
+                    self.snapshot.intern(&component.shape);
+                }
+            }
+            workload.workload = matched.map(Arc::new);
+            let clusters: Vec<ClusterName> =
+                workload.record.iter().flat_map(|(record, _)| record.clusters()).collect();
+            self.dirty.clusters.extend(clusters);
+            self.dirty.manifests.insert(key.clone());
+            self.charge(key);
+        }
+        self.consider(key, now);
+    }
+
+    fn matched(&self, key: &WorkloadKey) -> Result<Workload, Reason> {
+        let gone = || Reason::new(Code::Invalid, "its object is gone");
+        let kept = self.objects.get(&ObjectKey::from(key)).ok_or_else(gone)?;
+        let invalid = |error: serde_json::Error| Reason::new(Code::Invalid, error.to_string());
+        let berth_api::Object::Manifest(manifest) =
+            berth_api::Object::from_json(&kept.bytes).map_err(invalid)?
+        else {
+            return Err(gone());
+        };
+        let matched = self.policies.matching(&manifest).ok_or_else(no_policy)?;
+        let metadata = &matched.policy.metadata;
+        let place = (metadata.namespace.as_str().into(), metadata.name.as_str().into());
+        let policy = self.policy_revisions.get(&place).copied().unwrap_or_default();
+        to_core::workload(&manifest, matched, &self.classes, kept.revision.max(policy).0)
+    }
+
+    /// Takes in a workload's record, or that it is gone.
+    pub(super) fn take_record(&mut self, key: &ObjectKey, record: Option<Record>, revision: Revision, now: Millis) {
+        let workload = match &record {
+            Some(record) => record.placement.workload.clone(),
+            None => {
+                let of = |(_, workload): &(&WorkloadKey, &super::WorkloadState)| {
+                    workload.record().is_some_and(|record| record.key() == *key)
+                };
+                let Some((found, _)) = self.workloads.iter().find(of) else { return };
+                found.clone()
+            }
+        };
+        let state = self.workloads.entry(workload.clone()).or_default();
+        let old = state.record.take().map(|(record, _)| record);
+        let record = record.map(Arc::new);
+        state.record = record.clone().map(|record| (record, revision));
+        state.reconsider = false;
+        let placed = |record: &Option<Arc<Record>>| record.as_ref().map(|record| record.placement.plan);
+        if placed(&old) != placed(&record) {
+            state.told_ready = false;
+            state.stranded.clear();
+        }
+        self.index_record(&workload, old.as_deref(), record.as_deref());
+        self.charge(&workload);
+        self.dirty.workloads.insert(workload.clone());
+        self.dirty.manifests.insert(workload.clone());
+        self.dirty.health.insert(workload.clone());
+        self.migration_news = true;
+        self.consider(&workload, now);
+    }
+
+    fn index_record(&mut self, key: &WorkloadKey, old: Option<&Record>, new: Option<&Record>) {
+        for cluster in old.iter().flat_map(|record| record.clusters()) {
+            let Some(member) = self.clusters.get_mut(&cluster) else { continue };
+            member.placed.remove(key);
+            self.dirty.clusters.insert(cluster);
+        }
+        for cluster in new.iter().flat_map(|record| record.clusters()) {
+            self.clusters.entry(cluster.clone()).or_default().placed.insert(key.clone());
+            self.dirty.clusters.insert(cluster);
+        }
+        for one in old.iter().flat_map(|record| &record.reservations) {
+            self.orders.remove(&one.order.id);
+            if let Some(member) = self.clusters.get_mut(&one.order.cluster) {
+                member.ordering.remove(key);
+            }
+            self.dirty.clusters.insert(one.order.cluster.clone());
+        }
+        for one in new.iter().flat_map(|record| &record.reservations) {
+            self.orders.insert(one.order.id.clone(), key.clone());
+            self.clusters.entry(one.order.cluster.clone()).or_default().ordering.insert(key.clone());
+            self.dirty.clusters.insert(one.order.cluster.clone());
+        }
+        for one in old.iter().flat_map(|record| &record.reservations) {
+            if !self.orders.contains_key(&one.order.id) {
+                self.arrived.remove(&one.order.id);
+                self.order_sent.remove(&one.order.id);
+            }
+        }
+        let total = |record: Option<&Record>| -> u32 {
+            record.iter().flat_map(|record| &record.placement.shares).map(|share| share.replicas).sum()
+        };
+        let orders = |record: Option<&Record>| record.map_or(0, |record| record.reservations.len());
+        if total(new) < total(old) || orders(new) < orders(old) {
+            self.epoch += 1;
+        }
+        match new.is_some_and(|record| !record.retiring.is_empty()) {
+            true => self.retiring.insert(key.clone()),
+            false => self.retiring.remove(key),
+        };
+    }
+
+    /// Charges the quota with what a workload has now instead of what it had.
+    pub(super) fn charge(&mut self, key: &WorkloadKey) {
+        let Some(state) = self.workloads.get_mut(key) else { return };
+        if let Some((row, charged)) = state.charged.take() {
+            for (request, count) in &charged {
+                self.snapshot.quotas_mut().refund(row, request, *count);
+            }
+        }
+        let (Ok(workload), Some((record, _))) = (&state.workload, &state.record) else { return };
+        let Some(row) = self.snapshot.quotas().leaf(&key.namespace) else { return };
+        let mut charged = Vec::new();
+        for (number, component) in (0..).zip(&workload.components) {
+            let count = u64::from(record.placement.total(number));
+            let request = self.snapshot.amounts(&component.shape.requests);
+            self.snapshot.quotas_mut().charge(row, &request, count);
+            charged.push((request, count));
+        }
+        state.charged = Some((row, charged));
+    }
+
+    /// Puts a workload into the queue if a decision is due, and takes it out if none is.
+    pub(super) fn consider(&mut self, key: &WorkloadKey, now: Millis) {
+        let topology = self.topology;
+        let backoff = self.settings.backoff_ms;
+        let Some(state) = self.workloads.get_mut(key) else { return };
+        let Some((reason, cause, urgent)) = state.need(topology) else {
+            self.drop_waiting(key);
+            return;
+        };
+        let old = state.waiting.take();
+        let since = match (&old, &state.record) {
+            (Some(old), _) => old.since,
+            (None, None) => state.created,
+            (None, Some(_)) => now,
+        };
+        let waiting = match &old {
+            Some(old) if old.cause == cause => old.clone(),
+            _ if urgent => Waiting { since, cause, reason, attempts: 0, due: now, tried: None },
+            _ => {
+                let due = now.plus(doubled(backoff, 0));
+                Waiting { since, cause, reason, attempts: 1, due, tried: Some((now, self.epoch)) }
+            }
+        };
+        if let Some(old) = old {
+            self.due.remove(&(old.due, key.clone()));
+        }
+        self.due.insert((waiting.due, key.clone()));
+        state.waiting = Some(waiting);
+    }
+
+    fn drop_waiting(&mut self, key: &WorkloadKey) {
+        let Some(state) = self.workloads.get_mut(key) else { return };
+        state.told = None;
+        if let Some(waiting) = state.waiting.take() {
+            self.due.remove(&(waiting.due, key.clone()));
+        }
+    }
+
+    /// Notes that a plan did not place a workload: it is tried again later.
+    pub(crate) fn put_off(&mut self, key: &WorkloadKey, reason: &Reason, now: Millis) {
+        let backoff = self.settings.backoff_ms;
+        let epoch = self.epoch;
+        let Some(state) = self.workloads.get_mut(key) else { return };
+        let Some(waiting) = &mut state.waiting else { return };
+        self.due.remove(&(waiting.due, key.clone()));
+        waiting.due = now.plus(doubled(backoff, waiting.attempts));
+        waiting.attempts = waiting.attempts.saturating_add(1);
+        waiting.reason = reason.clone();
+        waiting.tried = Some((now, epoch));
+        self.due.insert((waiting.due, key.clone()));
+    }
+}
