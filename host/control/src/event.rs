@@ -110,6 +110,22 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The workload that it is about, if it is about one.
+    pub fn workload(&self) -> Option<&WorkloadKey> {
+        match self {
+            What::Placed { workload, .. }
+            | What::Waiting { workload, .. }
+            | What::NodesOrdered { workload, .. }
+            | What::WorkloadReady { workload, .. }
+            | What::Moved { workload, .. }
+            | What::Finished { workload, .. } => Some(workload),
+            What::PolicyFailed { workload, .. } => workload.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.what)

@@ -22,6 +22,8 @@ mod time;
 pub mod view;
 
 pub use action::Action;
-pub use controller::{Applied, ApplyOutcome, Controller, OpenError, Refusal, Refused, Settled, StepReport, World};
+pub use controller::{
+    Applied, ApplyOutcome, Controller, OpenError, Refusal, Refused, Settled, StepReport, Stuck, World,
+};
 pub use settings::Settings;
 pub use state::State;

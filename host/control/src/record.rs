@@ -101,7 +101,8 @@ impl Record {
     /// The moves as a plan is told them: what has to leave, and clusters that get no more for a while.
     pub fn leave(&self, now: Millis) -> Vec<Leave> {
         let live = self.moves.iter().filter(|one| one.replicas > 0 || one.until > now);
-        live.map(|one| Leave { component: one.component, cluster: one.cluster.clone(), replicas: one.replicas }).collect()
+        live.map(|one| Leave { component: one.component, cluster: one.cluster.clone(), replicas: one.replicas })
+            .collect()
     }
 
     /// Whether its pool still has replicas that may need the nodes of `order`.
@@ -137,8 +138,7 @@ impl Record {
             message: self.short.as_ref().map(|short| short.message.clone()).unwrap_or_default(),
             since: self.placement.decided_at.0,
         };
-        let status =
-            PlacementStatus { conditions: vec![scheduled], reservations: reservations.collect(), other };
+        let status = PlacementStatus { conditions: vec![scheduled], reservations: reservations.collect(), other };
         let metadata: ObjectMeta = api::Placement::of(&self.placement).metadata;
         api::Placement { metadata, spec: (&self.placement).into(), status: Some(status) }
     }

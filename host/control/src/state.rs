@@ -5,7 +5,7 @@
 //! never change it. Nothing here talks to a port.
 
 mod member;
-mod objects;
+pub(crate) mod objects;
 mod observe;
 mod refresh;
 mod stock;
@@ -86,12 +86,16 @@ pub struct State {
     pub(crate) recheck: BTreeSet<(Millis, WorkloadKey)>,
     /// Workloads with replicas that retire.
     pub(crate) retiring: BTreeSet<WorkloadKey>,
+    /// Workloads of which something is placed that is not ready.
+    pub(crate) unwell: BTreeSet<WorkloadKey>,
     /// Workloads that are gone, and whose placement is not.
     pub(crate) released: BTreeSet<WorkloadKey>,
     pub(crate) next_migration: Millis,
     /// A change that the migration policies have not seen.
     pub(crate) migration_news: bool,
     pub(crate) next_scan: Millis,
+    /// When the next node may become unneeded.
+    pub(crate) scan_wake: Option<Millis>,
 }
 
 /// What has to be looked at again.

@@ -51,9 +51,9 @@ impl State {
             None => None,
         };
         match &stored.value {
-            Some(bytes) => drop(
-                self.objects.insert(key.clone(), Kept { revision: stored.revision, bytes: bytes.clone() }),
-            ),
+            Some(bytes) => {
+                drop(self.objects.insert(key.clone(), Kept { revision: stored.revision, bytes: bytes.clone() }))
+            }
             None => drop(self.objects.remove(key)),
         }
         match object {
@@ -197,7 +197,8 @@ impl State {
 
     /// Pools that may use offerings of a region.
     fn dirty_pools_of(&mut self, provider: &str, region: &str) {
-        let here = |object: &berth_api::resources::Cluster| object.spec.provider == provider && object.spec.region == region;
+        let here =
+            |object: &berth_api::resources::Cluster| object.spec.provider == provider && object.spec.region == region;
         let clusters = self.clusters.iter().filter(|(_, member)| member.object.as_ref().is_some_and(here));
         let clusters: Vec<ClusterName> = clusters.map(|(name, _)| name.clone()).collect();
         self.dirty.clusters.extend(clusters);

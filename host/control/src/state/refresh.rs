@@ -110,7 +110,8 @@ impl State {
         let keys = to_core::pool_offerings(object, member.object.as_ref()?, offerings);
         let rows: Vec<OfferingRow> = keys.iter().filter_map(|key| self.snapshot.offering_row(key)).collect();
         let mut spec = to_core::pool(object, rows.clone()).spec;
-        let ready = |node: &&NodeObservation| node.ready && node.pool == *pool && !member.removing.contains_key(&node.name);
+        let ready =
+            |node: &&NodeObservation| node.ready && node.pool == *pool && !member.removing.contains_key(&node.name);
         let nodes: Vec<NodeObservation> = member.nodes.iter().filter(ready).cloned().collect();
         let in_flight = self.in_flight(cluster, pool);
         // Nodes in flight of an offering that the pool may not use any more still come.

@@ -43,6 +43,8 @@ pub struct WorkloadState {
     pub(crate) told: Option<Code>,
     /// Clusters came back that were closed when it was decided.
     pub(crate) reconsider: bool,
+    /// Newest change of clusters that a plan has seen without changing anything.
+    pub(crate) topology_seen: Revision,
     /// Whether it is of a kind that holds nothing and need not be placed.
     pub(crate) plain: bool,
 }
@@ -77,6 +79,7 @@ impl Default for WorkloadState {
             told_ready: false,
             told: None,
             reconsider: false,
+            topology_seen: Revision(0),
             plain: false,
         }
     }
@@ -144,7 +147,8 @@ impl WorkloadState {
         if record.finished.is_some() {
             return None;
         }
-        let clusters_changed = self.follows_topology(workload) && (self.reconsider || topology > *revision);
+        let clusters_changed =
+            self.follows_topology(workload) && (self.reconsider || topology > self.topology_seen.max(*revision));
         let lost: u32 = self.stranded.values().flatten().map(|share| share.replicas).sum();
         if record.placement.workload_generation != generation {
             Some((pending("it changed since it was placed"), format!("changed {generation}"), true))
@@ -206,8 +210,7 @@ impl State {
                 }
             }
             workload.workload = matched.map(Arc::new);
-            let clusters: Vec<ClusterName> =
-                workload.record.iter().flat_map(|(record, _)| record.clusters()).collect();
+            let clusters: Vec<ClusterName> = workload.record.iter().flat_map(|(record, _)| record.clusters()).collect();
             self.dirty.clusters.extend(clusters);
             self.dirty.manifests.insert(key.clone());
             self.charge(key);
@@ -219,9 +222,7 @@ impl State {
         let gone = || Reason::new(Code::Invalid, "its object is gone");
         let kept = self.objects.get(&ObjectKey::from(key)).ok_or_else(gone)?;
         let invalid = |error: serde_json::Error| Reason::new(Code::Invalid, error.to_string());
-        let berth_api::Object::Manifest(manifest) =
-            berth_api::Object::from_json(&kept.bytes).map_err(invalid)?
-        else {
+        let berth_api::Object::Manifest(manifest) = berth_api::Object::from_json(&kept.bytes).map_err(invalid)? else {
             return Err(gone());
         };
         let matched = self.policies.matching(&manifest).ok_or_else(no_policy)?;
@@ -358,6 +359,20 @@ impl State {
         state.told = None;
         if let Some(waiting) = state.waiting.take() {
             self.due.remove(&(waiting.due, key.clone()));
+        }
+    }
+
+    /// Notes that a plan looked at a workload and found nothing to change.
+    pub(crate) fn confirm(&mut self, key: &WorkloadKey, now: Millis) {
+        let topology = self.topology;
+        let Some(state) = self.workloads.get_mut(key) else { return };
+        state.reconsider = false;
+        state.topology_seen = topology;
+        if state.stranded.is_empty() {
+            self.consider(key, now);
+        } else {
+            let reason = Reason::new(Code::NoRoom, "replicas lost their room, and no other cluster takes them");
+            self.put_off(key, &reason, now);
         }
     }
 

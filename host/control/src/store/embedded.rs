@@ -205,14 +205,13 @@ impl EmbeddedStore {
     fn write_history(&self, transaction: &WriteTransaction, entries: &[HistoryEntry]) -> Result<(), Fault> {
         let mut history = transaction.open_table(HISTORY)?;
         let mut by_object = transaction.open_table(BY_OBJECT)?;
-        let mut number = history.last()?.map_or(0, |(number, _)| number.value() + 1);
-        for entry in entries {
+        let next = history.last()?.map_or(0, |(number, _)| number.value() + 1);
+        for (number, entry) in (next..).zip(entries) {
             let sealed = seal(&number.to_be_bytes(), &history_bytes(entry));
             history.insert(number, &sealed[..])?;
             if let Some(about) = &entry.about {
                 by_object.insert((&key_bytes(about)[..], number), ())?;
             }
-            number += 1;
         }
         let surplus = history.len()?.saturating_sub(self.history_kept as u64);
         for _ in 0..surplus {

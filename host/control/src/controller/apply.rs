@@ -1,0 +1,278 @@
+//! Objects as users give them: checked as a whole before anything changes, then written as one batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use berth_api::interpret::{self, Part};
+use berth_api::issue::did_you_mean;
+use berth_api::{Issue, Object, to_core};
+use berth_core::ids::{Millis, WorkloadKey};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Controller;
+use crate::ports::{Batch, Expected, ObjectKey, StoreError, Write};
+use crate::state::Kept;
+use crate::time::rfc3339;
+
+/// Times that a write is tried again when somebody else wrote first.
+const TRIES: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApplyOutcome {
+    Created,
+    Configured,
+    Unchanged,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Applied {
+    pub key: ObjectKey,
+    pub outcome: ApplyOutcome,
+    /// What about it has no effect, or not the one that was meant.
+    pub warnings: Vec<Issue>,
+}
+
+/// A fault of one object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Refusal {
+    /// Kind, namespace and name.
+    pub object: String,
+    #[serde(flatten)]
+    pub issue: Issue,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.issue)
+    }
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Refusal>),
+    #[error("nothing was changed, since the store refused")]
+    Store(#[from] StoreError),
+}
+
+fn refuse(key: &ObjectKey, issue: Issue) -> Refused {
+    Refused::Invalid(vec![Refusal { object: key.to_string(), issue }])
+}
+
+impl Controller {
+    /// Writes objects, all or none. An object's status stays what it is: it is Berth's to write.
+    ///
+    /// # Errors
+    /// Every fault of every object; or that the store cannot be written, and then the process must stop.
+    pub fn apply(&mut self, objects: Vec<Object>, now: Millis) -> Result<Vec<Applied>, Refused> {
+        let refusals = self.faults(&objects);
+        if !refusals.is_empty() {
+            return Err(Refused::Invalid(refusals));
+        }
+        for _ in 1..TRIES {
+            match self.try_apply(&objects, now) {
+                Err(StoreError::Conflict { .. }) => {}
+                other => return Ok(other?),
+            }
+        }
+        Ok(self.try_apply(&objects, now)?)
+    }
+
+    fn try_apply(&mut self, objects: &[Object], now: Millis) -> Result<Vec<Applied>, StoreError> {
+        let mut batch = Batch::default();
+        let mut applied = Vec::new();
+        for object in objects {
+            let key = ObjectKey::from(&object.key());
+            let old = self.state.objects.get(&key);
+            let (outcome, write) = next_version(&key, object, old, now);
+            batch.writes.extend(write);
+            applied.push(Applied { key, outcome, warnings: Vec::new() });
+        }
+        if !batch.writes.is_empty() {
+            self.commit(&batch, now)?;
+            self.state.settle(now);
+        }
+        for (one, object) in applied.iter_mut().zip(objects) {
+            one.warnings = self.warnings(object);
+        }
+        Ok(applied)
+    }
+
+    /// Deletes an object; false if there is none. A workload's placement is given up by the loops afterwards.
+    ///
+    /// # Errors
+    /// For kinds that Berth writes itself; or that the store cannot be written, and then the process must stop.
+    pub fn delete(&mut self, key: &ObjectKey, now: Millis) -> Result<bool, Refused> {
+        if is_internal(&key.kind) {
+            let mend = "delete the workload instead";
+            return Err(refuse(key, Issue::new("kind", "is written by Berth alone", mend)));
+        }
+        for _ in 0..TRIES {
+            let Some(kept) = self.state.objects.get(key) else { return Ok(false) };
+            let write = Write { key: key.clone(), expected: Expected::At(kept.revision), value: None };
+            match self.commit(&Batch { writes: vec![write], history: Vec::new() }, now) {
+                Err(StoreError::Conflict { .. }) => {}
+                other => {
+                    other?;
+                    self.state.settle(now);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets a workload's replicas as an autoscaler would, in its manifest.
+    ///
+    /// # Errors
+    /// If there is no such workload, or it is of a kind without one number of replicas; or that the store cannot be
+    /// written, and then the process must stop.
+    pub fn scale(&mut self, workload: &WorkloadKey, replicas: u32, now: Millis) -> Result<ApplyOutcome, Refused> {
+        let key = ObjectKey::from(workload);
+        let Some(Object::Manifest(mut manifest)) = self.state.object(&key) else {
+            return Err(refuse(&key, Issue::new("", "there is no such workload", "apply its manifest first")));
+        };
+        let components = interpret::components(&manifest).map(|it| it.components.len()).unwrap_or(0);
+        if components != 1 {
+            let problem =
+                format!("has {components} components with replicas, and only one can be scaled by one number");
+            return Err(refuse(&key, Issue::new("spec", problem, "change its manifest instead")));
+        }
+        interpret::revise(&mut manifest, &Part::whole(vec![replicas]));
+        let applied = self.apply(vec![Object::Manifest(manifest)], now)?;
+        Ok(applied.first().map_or(ApplyOutcome::Unchanged, |one| one.outcome))
+    }
+
+    /// Every reference to what is not there, and whatever else would not make sense beside what is there already.
+    fn faults(&self, objects: &[Object]) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut offerings: BTreeMap<_, Arc<str>> =
+            self.state.offering_keys.iter().map(|(name, key)| (key.clone(), name.clone())).collect();
+        let clusters: BTreeSet<&str> = objects
+            .iter()
+            .filter(|object| matches!(object, Object::Cluster(_)))
+            .map(Object::name)
+            .chain(self.state.clusters().filter(|(_, member)| member.object.is_some()).map(|(name, _)| name.as_str()))
+            .collect();
+        let mut trees: BTreeSet<Arc<str>> = self.state.quotas.keys().cloned().collect();
+        for object in objects {
+            let key = ObjectKey::from(&object.key());
+            let mut issues = Vec::new();
+            if !seen.insert(key.clone()) {
+                issues.push(Issue::new("metadata.name", "is given twice", "give each object once"));
+            }
+            match object {
+                Object::Placement(_) => {
+                    issues.push(Issue::new("kind", "is written by Berth alone", "apply the workload instead"));
+                }
+                Object::NodePool(pool) if !clusters.contains(pool.spec.cluster.as_str()) => {
+                    let near = did_you_mean(&pool.spec.cluster, clusters.iter().copied());
+                    let mend =
+                        near.map_or_else(|| "apply the Cluster first".into(), |name| format!("did you mean {name:?}?"));
+                    issues.push(Issue::new(
+                        "spec.cluster",
+                        format!("there is no Cluster {:?}", pool.spec.cluster),
+                        mend,
+                    ));
+                }
+                Object::Offering(offering) => {
+                    let row = to_core::offering_key(offering);
+                    let name: Arc<str> = key.name.clone();
+                    if let Some(other) = offerings.insert(row, name.clone()).filter(|other| *other != name) {
+                        let problem =
+                            format!("Offering {other} has the same provider, region, zone, type and capacity");
+                        issues.push(Issue::new("spec", problem, "change that one, or delete it first"));
+                    }
+                }
+                Object::QuotaTree(_) => {
+                    trees.insert(key.name.clone());
+                    if trees.len() > 1 {
+                        let mend = "put all quotas under one root";
+                        issues.push(Issue::new("metadata.name", "there is another QuotaTree already", mend));
+                    }
+                }
+                _ => {}
+            }
+            refusals.extend(issues.into_iter().map(|issue| Refusal { object: key.to_string(), issue }));
+        }
+        refusals
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<Issue> {
+        let mut warnings = Vec::new();
+        match object {
+            Object::Manifest(manifest) => {
+                let state = self.state.workloads.get(&manifest.key());
+                if let Some(Err(reason)) = state.map(|state| &state.workload)
+                    && !state.is_some_and(|state| state.plain)
+                {
+                    warnings.push(Issue::new("", reason.message.clone(), "it waits until that changes"));
+                }
+            }
+            Object::NodePool(pool) => {
+                let member = self.state.clusters.get(pool.spec.cluster.as_str());
+                let cluster = member.and_then(|member| member.object.as_ref());
+                let known = self.state.offerings.values().map(|known| &known.object);
+                if cluster.is_some_and(|cluster| to_core::pool_offerings(pool, cluster, known).is_empty()) {
+                    let mend = "without one the pool cannot grow";
+                    warnings.push(Issue::new("spec.offerings", "selects no Offering that there is", mend));
+                }
+            }
+            _ => {}
+        }
+        warnings
+    }
+}
+
+fn is_internal(kind: &str) -> bool {
+    matches!(kind, crate::record::PLACEMENT_KIND | crate::state::PLAN_KIND)
+}
+
+/// What to write of an object: nothing if its specification is what it was.
+fn next_version(key: &ObjectKey, object: &Object, old: Option<&Kept>, now: Millis) -> (ApplyOutcome, Option<Write>) {
+    let old_object = old.and_then(|kept| Object::from_json(&kept.bytes).ok());
+    let mut next = object.clone();
+    if let (Object::Offering(next), Some(Object::Offering(old))) = (&mut next, &old_object)
+        && old.status.is_some()
+    {
+        next.status.clone_from(&old.status);
+    }
+    if let Some(old) = &old_object
+        && said(&next) == said(old)
+    {
+        return (ApplyOutcome::Unchanged, None);
+    }
+    next.set_generation(old_object.as_ref().map_or(0, Object::generation) + 1);
+    if let Object::Manifest(manifest) = &mut next {
+        let created = match &old_object {
+            Some(Object::Manifest(old)) => old.value().pointer("/metadata/creationTimestamp").cloned(),
+            _ => None,
+        };
+        let created = created.unwrap_or_else(|| Value::String(rfc3339(now)));
+        if let Some(metadata) = manifest.value_mut().get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("creationTimestamp".to_owned(), created);
+        }
+    }
+    let expected = old.map_or(Expected::Absent, |kept| Expected::At(kept.revision));
+    let outcome = if old.is_some() { ApplyOutcome::Configured } else { ApplyOutcome::Created };
+    (outcome, Some(Write { key: key.clone(), expected, value: Some(Arc::from(next.to_json())) }))
+}
+
+/// What a user said: the object without what the store adds.
+fn said(object: &Object) -> Value {
+    let mut value = object.to_value();
+    if let Some(map) = value.as_object_mut() {
+        map.shift_remove("status");
+    }
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["generation", "creationTimestamp", "resourceVersion", "uid", "managedFields"] {
+            metadata.shift_remove(field);
+        }
+    }
+    value
+}

@@ -1,0 +1,243 @@
+//! Migration: asks the migration policies which replicas should leave where they are.
+//!
+//! Moves are written into the placement's record before anything follows from them, so that a crash forgets none; the next
+//! planning cycle decides where the replicas go. The cluster that is left gets no more of that workload for a while.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_core::check::check_moves;
+use berth_core::ids::{ClusterName, Millis, PolicyName, WorkloadKey};
+use berth_core::native;
+use berth_core::placement::PolicyRef;
+use berth_core::policy::{Health, How, Kind, MigrationState, MigrationWorkload, Move, Placed, Policies};
+use berth_core::workload::{Purge, Workload};
+
+use super::write_record;
+use crate::action::Action;
+use crate::event::{Event, What};
+use crate::ports::Batch;
+use crate::record::{Moving, Record};
+use crate::state::State;
+
+/// Whether the policies should look now.
+pub fn due(state: &State, now: Millis) -> bool {
+    state.settings.migration_period_ms > 0 && now >= state.next_migration && (state.migration_news || troubled(state))
+}
+
+/// Whether a look later could find something that a look now does not, because time passes.
+pub(crate) fn troubled(state: &State) -> bool {
+    !state.unwell.is_empty()
+}
+
+/// Asks every migration policy that some workload is bound to.
+pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Action> {
+    let mut named: BTreeMap<Option<PolicyName>, Vec<&WorkloadKey>> = BTreeMap::new();
+    for (key, workload) in &state.workloads {
+        let (Ok(core), Some(record)) = (&workload.workload, workload.record()) else { continue };
+        let moves = workload.exists
+            && !record.placement.shares.is_empty()
+            && !core.rules.suspended
+            && core.rules.failover.purge != Purge::Never;
+        if moves {
+            named.entry(core.rules.migration_policy.clone()).or_default().push(key);
+        }
+    }
+    if !named.is_empty() {
+        policies.begin();
+    }
+    let mut actions = Vec::new();
+    for (policy, keys) in named {
+        let (question, rows) = question(state, &keys, now);
+        if !question.placed.workload.is_empty() {
+            ask(state, policies, policy.as_ref(), &question, &rows, now, &mut actions);
+        }
+    }
+    actions
+}
+
+/// A row of the question: whose it is.
+#[derive(Debug)]
+struct Row {
+    workload: WorkloadKey,
+    component: u32,
+    cluster: ClusterName,
+}
+
+fn question(state: &State, keys: &[&WorkloadKey], now: Millis) -> (MigrationState, Vec<Row>) {
+    let mut question = MigrationState { now_ms: now.0, seed: state.settings.seed, ..MigrationState::default() };
+    for (_, cluster) in state.snapshot.clusters() {
+        question.health.reachable.push(cluster.reachable && !cluster.removed);
+        question.health.since_ms.push(now.since(cluster.reachable_since));
+    }
+    let mut rows = Vec::new();
+    for key in keys {
+        let Some(workload) = state.workloads.get(*key) else { continue };
+        let (Ok(core), Some(record)) = (&workload.workload, workload.record()) else { continue };
+        let row = question.workloads.len() as u32;
+        question.workloads.push(MigrationWorkload {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            priority: core.priority,
+            together: core.rules.gang,
+            toleration_ms: core.rules.failover.toleration_ms,
+        });
+        for component in 0..core.components.len() as u32 {
+            for cluster in &record.placement.clusters {
+                if record.placement.at(component, cluster) > 0
+                    && let Some(at) = state.snapshot.cluster_row(cluster.as_str())
+                {
+                    let place = Place { key, core, record, component, cluster };
+                    place.row(state, now, &mut question.placed);
+                    question.placed.workload.push(row);
+                    question.placed.component.push(component);
+                    question.placed.cluster.push(at.0);
+                    rows.push(Row { workload: (*key).clone(), component, cluster: cluster.clone() });
+                }
+            }
+        }
+    }
+    let health: &Health = &question.health;
+    debug_assert_eq!(health.reachable.len(), health.since_ms.len(), "columns have one entry a cluster");
+    (question, rows)
+}
+
+/// A component of a workload at a cluster.
+struct Place<'a> {
+    key: &'a WorkloadKey,
+    core: &'a Arc<Workload>,
+    record: &'a Record,
+    component: u32,
+    cluster: &'a ClusterName,
+}
+
+impl Place<'_> {
+    fn row(&self, state: &State, now: Millis, placed: &mut Placed) {
+        let desired = self.record.placement.at(self.component, self.cluster);
+        let decided = self.record.placement.decided_at;
+        let seen = state.observed(self.key, self.cluster);
+        let seen = seen.and_then(|seen| seen.components.get(self.component as usize));
+        let ready = seen.map_or(0, |seen| seen.ready).min(desired);
+        let starting = seen.map_or(0, |seen| seen.starting);
+        let bound: u32 = seen.into_iter().flat_map(|seen| seen.bound.values()).sum();
+        // What is not bound waits for a node where one is on its way to its pool; otherwise no node takes it.
+        let unbound = desired.saturating_sub(bound);
+        let flying = self.record.placement.shares.iter().any(|share| {
+            share.component == self.component
+                && share.cluster == *self.cluster
+                && !state.in_flight(self.cluster, &share.pool).is_empty()
+        });
+        let (provisioning, unschedulable) =
+            if flying || seen.is_none() { (starting.saturating_add(unbound), 0) } else { (starting, unbound) };
+        let since = seen.and_then(|seen| seen.unready_since).unwrap_or(decided).max(decided);
+        placed.desired.push(desired);
+        placed.ready.push(ready);
+        placed.unschedulable.push(unschedulable.min(desired));
+        placed.provisioning.push(provisioning.min(desired));
+        placed.unready_ms.push(if ready < desired { now.since(since) } else { 0 });
+        placed.price.push(self.price(state));
+        placed.tier.push(self.tier(state));
+    }
+
+    /// What a replica costs on the cheapest offering of the pools that it is in.
+    fn price(&self, state: &State) -> f64 {
+        let snapshot = &state.snapshot;
+        let Some(row) = snapshot.cluster_row(self.cluster.as_str()) else { return 0.0 };
+        let component = self.core.components.get(self.component as usize);
+        let need = component.and_then(|component| snapshot.need(snapshot.shape_row(&component.shape)?));
+        let Some(need) = need else { return 0.0 };
+        let shares = self.record.placement.shares.iter();
+        let here = shares.filter(|share| share.component == self.component && share.cluster == *self.cluster);
+        let pools = here.filter_map(|share| snapshot.pool(snapshot.pool_row(row, share.pool.as_str())?));
+        let prices = pools.flat_map(|pool| &pool.spec.offerings).filter_map(|row| {
+            let offering = snapshot.offering(*row)?;
+            let fits = need.fits_fresh(&offering.allocatable);
+            (fits > 0).then(|| offering.price / f64::from(fits))
+        });
+        prices.min_by(f64::total_cmp).unwrap_or(0.0)
+    }
+
+    fn tier(&self, state: &State) -> u32 {
+        let row = state.snapshot.cluster_row(self.cluster.as_str());
+        let Some(cluster) = row.and_then(|row| state.snapshot.cluster(row)) else { return 0 };
+        let groups = &self.core.rules.groups;
+        groups.iter().position(|group| group.selects(cluster)).unwrap_or(groups.len()) as u32
+    }
+}
+
+fn ask(
+    state: &State,
+    policies: &mut dyn Policies,
+    named: Option<&PolicyName>,
+    question: &MigrationState,
+    rows: &[Row],
+    now: Millis,
+    actions: &mut Vec<Action>,
+) {
+    let tables = state.snapshot.tables().clone();
+    let answer = policies.migrate(named, &tables, question);
+    let mut by = answer.by;
+    let mut failed = answer.failed;
+    let mut moves = answer.result.unwrap_or_default();
+    if let Err(rule) = check_moves(question, &moves) {
+        let rule = rule.to_string();
+        policies.broke_rule(Kind::Migration, &by, &rule);
+        failed = Some((by, rule));
+        by = native::policy_ref("ready");
+        moves = native::ready(&native::ReadyConfig::default(), &tables, question).unwrap_or_default();
+        if check_moves(question, &moves).is_err() {
+            moves.clear();
+        }
+    }
+    if let Some((policy, what)) = failed {
+        actions.push(Action::Emit(Event { at: now, what: What::PolicyFailed { policy, workload: None, what } }));
+    }
+    actions.extend(record_moves(state, &by, &moves, rows, now));
+}
+
+/// Writes moves into the records of their workloads, one commit for each.
+fn record_moves(state: &State, by: &PolicyRef, moves: &[Move], rows: &[Row], now: Millis) -> Vec<Action> {
+    let mut by_workload: BTreeMap<&WorkloadKey, Vec<(&Row, &Move)>> = BTreeMap::new();
+    for one in moves.iter().filter(|one| one.replicas > 0) {
+        if let Some(row) = rows.get(one.row as usize) {
+            by_workload.entry(&row.workload).or_default().push((row, one));
+        }
+    }
+    let mut actions = Vec::new();
+    for (key, moves) in by_workload {
+        let Some(workload) = state.workloads.get(key) else { continue };
+        let Some((record, revision)) = &workload.record else { continue };
+        // Until a plan has taken the last moves up, further ones would count replicas twice.
+        if record.must_move() {
+            continue;
+        }
+        let at_once = workload.workload.as_ref().is_ok_and(|core| core.rules.failover.purge == Purge::Directly);
+        let mut next = (**record).clone();
+        next.moves.retain(|old| old.until > now);
+        let mut events = Vec::new();
+        for (row, one) in moves {
+            let how = if at_once { How::AtOnce } else { one.how };
+            next.moves.retain(|old| (old.component, &old.cluster) != (row.component, &row.cluster));
+            next.moves.push(Moving {
+                component: row.component,
+                cluster: row.cluster.clone(),
+                replicas: one.replicas,
+                how,
+                reason: one.reason.clone(),
+                by: by.clone(),
+                until: now.plus(state.settings.move_cool_down_ms),
+            });
+            let what = What::Moved {
+                workload: key.clone(),
+                from: row.cluster.clone(),
+                replicas: one.replicas,
+                reason: one.reason.clone(),
+                by: by.clone(),
+            };
+            events.push(Event { at: now, what });
+        }
+        let batch = Batch { writes: vec![write_record(&next, Some(*revision))], history: Vec::new() };
+        actions.push(Action::Commit { batch, events });
+    }
+    actions
+}

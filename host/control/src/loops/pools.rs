@@ -1,0 +1,129 @@
+//! Node pools: how orders end, and what that teaches about stock.
+//!
+//! An order that failed is taken off its placement in the same batch that marks the offering, so that replicas which lost
+//! their future node are placed elsewhere, and nothing orders there before its time.
+
+use std::sync::Arc;
+
+use berth_api::Object;
+use berth_api::resources::{OfferingStatus, StockReport};
+use berth_core::fleet::{OfferingKey, Stock};
+use berth_core::ids::{Millis, OrderId, WorkloadKey};
+
+use crate::action::Action;
+use crate::event::{Event, What};
+use crate::loops::reservation::{find, given_up};
+use crate::loops::write_record;
+use crate::ports::{Batch, Expected, NodeProvider, ObjectKey, OrderFailure, OrderState, Write};
+use crate::record::{Record, Reservation};
+use crate::settings::doubled;
+use crate::state::State;
+
+/// How an order ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All its nodes are there.
+    Delivered,
+    /// `delivered` nodes come, and no more.
+    Failed { cause: OrderFailure, delivered: u32 },
+    /// Not delivered within its time.
+    Expired,
+    /// Nobody needs it.
+    Unwanted,
+}
+
+pub fn step(state: &State, provider: &dyn NodeProvider, now: Millis) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for (id, key) in &state.orders {
+        let Some((record, one)) = find(state, id, key) else { continue };
+        let known = provider.order_state(id);
+        if let Some(ended) = ended(state, key, record, one, known, now) {
+            actions.extend(conclude(state, id, key, ended, now));
+        }
+    }
+    actions
+}
+
+fn ended(
+    state: &State,
+    key: &WorkloadKey,
+    record: &Record,
+    one: &Reservation,
+    known: Option<OrderState>,
+    now: Millis,
+) -> Option<Ended> {
+    let arrived = state.arrived.get(&one.order.id).copied().unwrap_or(0);
+    match known {
+        Some(OrderState::Delivered) if arrived >= one.order.nodes => Some(Ended::Delivered),
+        Some(OrderState::Failed { cause, delivered }) if delivered < one.order.nodes => {
+            Some(Ended::Failed { cause, delivered })
+        }
+        Some(OrderState::Failed { .. }) if arrived >= one.order.nodes => Some(Ended::Delivered),
+        Some(OrderState::Cancelled) => Some(Ended::Unwanted),
+        known => given_up(state, key, record, one, known.as_ref(), now),
+    }
+}
+
+fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: Millis) -> Vec<Action> {
+    let Some((record, revision)) = state.workloads.get(key).and_then(|workload| workload.record.as_ref()) else {
+        return Vec::new();
+    };
+    let mut next = (**record).clone();
+    let Some(at) = next.reservations.iter().position(|one| one.order.id == *id) else { return Vec::new() };
+    let order = next.reservations[at].order.clone();
+    match ended {
+        Ended::Failed { delivered, .. } if delivered > 0 => next.reservations[at].order.nodes = delivered,
+        _ => drop(next.reservations.remove(at)),
+    }
+    let mut batch = Batch { writes: vec![write_record(&next, Some(*revision))], history: Vec::new() };
+    let mut events = Vec::new();
+    let (cluster, pool, offering) = (order.cluster.clone(), order.pool.clone(), order.offering.clone());
+    match ended {
+        Ended::Delivered => {
+            batch.writes.extend(teach(state, &offering, |known| known.after_success()));
+            events.push(What::NodesReady { order: order.id, cluster, pool, nodes: order.nodes });
+        }
+        Ended::Failed { cause, delivered } => {
+            batch.writes.extend(failure(state, &offering, cause, now));
+            let wanted = order.nodes;
+            events.push(What::OrderFailed { order: order.id, cluster, pool, offering, cause, delivered, wanted });
+        }
+        Ended::Expired => {
+            batch.writes.extend(failure(state, &offering, OrderFailure::NoStock, now));
+            let delivered = state.arrived.get(id).copied().unwrap_or(0);
+            let (cause, wanted) = (OrderFailure::NoStock, order.nodes);
+            events.push(What::OrderFailed { order: order.id, cluster, pool, offering, cause, delivered, wanted });
+        }
+        Ended::Unwanted => {}
+    }
+    let events = events.into_iter().map(|what| Event { at: now, what }).collect();
+    let mut actions = Vec::new();
+    if ended == Ended::Expired {
+        // Nodes that would still come are cancelled before the order is forgotten.
+        actions.push(Action::Cancel(id.clone()));
+    }
+    actions.push(Action::Commit { batch, events });
+    actions
+}
+
+fn failure(state: &State, offering: &OfferingKey, cause: OrderFailure, now: Millis) -> Option<Write> {
+    teach(state, offering, |known| {
+        let wait = doubled(state.settings.stock_retry_ms, known.failures());
+        Some(known.after_failure(cause, now, wait))
+    })
+}
+
+/// Writes what an order taught into the offering's status.
+fn teach(
+    state: &State,
+    offering: &OfferingKey,
+    lesson: impl FnOnce(&crate::state::KnownOffering) -> Option<Stock>,
+) -> Option<Write> {
+    let known = state.offerings.get(offering)?;
+    let stock = lesson(known)?;
+    let mut object = known.object.clone();
+    object.status = Some(OfferingStatus { stock: StockReport::from(&stock) });
+    let object = Object::Offering(object);
+    let key = ObjectKey::from(&object.key());
+    Some(Write { key, expected: Expected::At(known.revision), value: Some(Arc::from(object.to_json())) })
+}

@@ -1,0 +1,371 @@
+//! Scheduling: one planning cycle over the workloads that are due.
+//!
+//! The queue has one entry a workload. An entry is due when its back-off is over, or earlier when there may be more room
+//! than at its last try. Of many alike only some are tried at a time: where they find no room, the others would not either.
+//! A plan commits as one batch by compare-and-set; on a conflict the loops read again and decide again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_core::ids::{Millis, ShapeRow, WorkloadKey};
+use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, RunningWorkload};
+use berth_core::policy::{How, Kind, Policies, Tables};
+use berth_core::reason::Reason;
+use berth_core::workload::{Division, Workload};
+use serde::{Deserialize, Serialize};
+
+use super::write_record;
+use crate::action::Action;
+use crate::event::{ClusterReplicas, Event, What};
+use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, Write};
+use crate::record::{Record, Reservation, Retiring};
+use crate::state::{State, Waiting, WorkloadState, head_key, objects::Head};
+
+/// Of workloads that are alike, how many are tried in one cycle.
+const ALIKE: usize = 16;
+/// Records of decisions between two copies of the tables that they refer to.
+const TABLES_EVERY: u64 = 2048;
+
+/// What planning keeps between cycles. Nothing of it changes what is decided.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    planner: Planner,
+    /// The tables that the history has, and how many decisions ago they were written.
+    tables: Option<(Arc<Tables>, Arc<str>)>,
+    since_tables: u64,
+}
+
+/// What one cycle decided, and what remains to be noted of it.
+#[derive(Debug, Default)]
+pub struct Cycle {
+    pub actions: Vec<Action>,
+    /// Placement decisions taken.
+    pub decisions: usize,
+    /// Workloads that the plan did not place, and why.
+    pub waiting: Vec<(WorkloadKey, Reason)>,
+    /// Workloads that the plan looked at and left as they are.
+    pub confirmed: Vec<WorkloadKey>,
+}
+
+/// A decision in the history.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DecisionEntry {
+    /// Digest of the tables that it was made with; they are in the history under [`tables_key`].
+    pub(crate) tables: Arc<str>,
+    pub(crate) clusters: Vec<ClusterReplicas>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) short: Option<Reason>,
+    pub(crate) record: DecisionRecord,
+}
+
+pub(crate) fn tables_key(digest: &str) -> ObjectKey {
+    ObjectKey { kind: "berth.dev/v1alpha1/Tables".into(), namespace: "".into(), name: digest.into() }
+}
+
+/// A plan in the history.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlanEntry<'a> {
+    plan: u64,
+    parent: u64,
+    generation: u64,
+    changes: Vec<&'a WorkloadKey>,
+    gangs: &'a [berth_core::plan::GangRecord],
+    failures: &'a [berth_core::plan::PolicyFailure],
+}
+
+/// What makes workloads alike for the purpose of room: shapes, numbers, rules and quota.
+type Class = (Vec<(ShapeRow, u32)>, i32, Arc<str>, Arc<str>);
+
+fn class(state: &State, workload: &Workload) -> Class {
+    let shape = |component: &berth_core::workload::Component| {
+        let row = state.snapshot.shape_row(&component.shape).unwrap_or(ShapeRow(u32::MAX));
+        (row, component.floor)
+    };
+    let shapes = workload.components.iter().map(shape).collect();
+    (shapes, workload.priority, workload.rules.policy.clone(), workload.key.namespace.clone())
+}
+
+fn eligible(state: &State, waiting: &Waiting, now: Millis) -> bool {
+    let more_room =
+        waiting.tried.is_some_and(|(at, epoch)| epoch < state.epoch && now.since(at) >= state.settings.backoff_ms.0);
+    waiting.due <= now || more_room
+}
+
+/// The workloads that a cycle decides, in the order of the queue, and those that are alike to ones it decides.
+fn batch(state: &State, now: Millis) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>) {
+    let mut found: Vec<(&WorkloadKey, &Waiting, &Arc<Workload>)> = Vec::new();
+    let mut gangs = false;
+    for (_, key) in &state.due {
+        let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(key)
+        else {
+            continue;
+        };
+        if eligible(state, waiting, now) {
+            gangs |= workload.rules.gang;
+            found.push((key, waiting, workload));
+        }
+    }
+    if found.is_empty() {
+        return (Vec::new(), BTreeMap::new());
+    }
+    if gangs {
+        // A gang policy must see the head of its queue, or others would be let past it.
+        for (_, key) in &state.due {
+            let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(key)
+            else {
+                continue;
+            };
+            if workload.rules.gang && !eligible(state, waiting, now) {
+                found.push((key, waiting, workload));
+            }
+        }
+    }
+    found.sort_by_key(|(key, waiting, workload)| (std::cmp::Reverse(workload.priority), waiting.since, *key));
+    let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
+    let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
+    for (key, _, workload) in found {
+        if chosen.len() >= state.settings.gang_batch {
+            break;
+        }
+        let (count, last) = classes.entry(class(state, workload)).or_insert_with(|| (0, key.clone()));
+        if *count >= ALIKE {
+            alike.insert(key.clone(), last.clone());
+        } else {
+            *count += 1;
+            *last = key.clone();
+            chosen.push(key.clone());
+        }
+    }
+    (chosen, alike)
+}
+
+impl Scheduler {
+    /// Decides what is due. The caller carries the actions out, and then notes what waits.
+    pub fn step(&mut self, state: &State, policies: &mut dyn Policies, now: Millis) -> Cycle {
+        let (keys, alike) = batch(state, now);
+        if keys.is_empty() {
+            return Cycle::default();
+        }
+        let entries: Vec<Entry> = keys.iter().filter_map(|key| entry(state, key, now)).collect();
+        let deciding: BTreeSet<&WorkloadKey> = keys.iter().collect();
+        let running = if entries.iter().any(|entry| entry.workload.rules.gang)
+            && policies.needs(Kind::Gang, None, Division::Free).iter().any(|need| &**need == "running")
+        {
+            running(state, &deciding)
+        } else {
+            Vec::new()
+        };
+        let input = Input {
+            snapshot: &state.snapshot,
+            entries: &entries,
+            running: &running,
+            parent: state.plan,
+            now,
+            seed: state.settings.seed,
+        };
+        let plan = self.planner.plan(&input, policies);
+        self.conclude(state, &entries, alike, plan, now)
+    }
+
+    fn conclude(
+        &mut self,
+        state: &State,
+        entries: &[Entry],
+        alike: BTreeMap<WorkloadKey, WorkloadKey>,
+        plan: Plan,
+        now: Millis,
+    ) -> Cycle {
+        let changed: BTreeSet<&WorkloadKey> = plan.changes.iter().map(|change| &change.placement.workload).collect();
+        let mut cycle = Cycle { decisions: entries.len(), ..Cycle::default() };
+        for waiting in &plan.report.waiting {
+            cycle.waiting.push((waiting.workload.clone(), waiting.reason.clone()));
+        }
+        let reasons: BTreeMap<&WorkloadKey, &Reason> =
+            plan.report.waiting.iter().map(|waiting| (&waiting.workload, &waiting.reason)).collect();
+        for entry in entries {
+            let key = &entry.workload.key;
+            if !changed.contains(key) && !reasons.contains_key(key) {
+                cycle.confirmed.push(key.clone());
+            }
+        }
+        // Those that were not tried wait for the same reason as the last that was.
+        let same = alike.into_iter().filter_map(|(key, like)| Some((key, (*reasons.get(&like)?).clone())));
+        let same: Vec<(WorkloadKey, Reason)> = same.collect();
+        cycle.waiting.extend(same);
+        let told = |waiting: &&berth_core::plan::Waiting| {
+            state.workloads.get(&waiting.workload).is_some_and(|one| one.told != Some(waiting.reason.code))
+        };
+        let news: Vec<&berth_core::plan::Waiting> = plan.report.waiting.iter().filter(told).collect();
+        let failures = plan.report.failures.iter().map(|failure| What::PolicyFailed {
+            policy: failure.policy.clone(),
+            workload: failure.workload.clone(),
+            what: failure.what.clone(),
+        });
+        let failures: Vec<Event> = failures.map(|what| Event { at: now, what }).collect();
+        if plan.changes.is_empty() && news.iter().all(|waiting| waiting.record.is_none()) {
+            cycle.actions.extend(failures.into_iter().map(Action::Emit));
+            return cycle;
+        }
+        let mut batch = Batch { writes: vec![head(state, &plan)], history: Vec::new() };
+        let mut events = failures;
+        for change in &plan.changes {
+            let key = &change.placement.workload;
+            let old = state.workloads.get(key).and_then(|workload| workload.record.as_ref());
+            let record = next_record(state, old.map(|(record, _)| &**record), change, now);
+            batch.writes.push(write_record(&record, old.map(|(_, revision)| *revision)));
+            let clusters = replicas_by_cluster(old.map(|(record, _)| &**record), &record);
+            let entry = (clusters.clone(), change.short.clone());
+            self.remember(&mut batch, entry, &change.record, now);
+            events.push(Event { at: now, what: placed(change, clusters) });
+        }
+        for waiting in news {
+            if let Some(record) = &waiting.record {
+                self.remember(&mut batch, (Vec::new(), Some(waiting.reason.clone())), record, now);
+            }
+        }
+        batch.history.push(HistoryEntry { at: now, about: None, value: json(&plan_entry(&plan)) });
+        cycle.actions.push(Action::Commit { batch, events });
+        cycle
+    }
+
+    /// Adds a decision to the history, with its tables where the history may not have them.
+    fn remember(
+        &mut self,
+        batch: &mut Batch,
+        (clusters, short): (Vec<ClusterReplicas>, Option<Reason>),
+        record: &Arc<DecisionRecord>,
+        now: Millis,
+    ) {
+        self.since_tables += 1;
+        let known = self.tables.as_ref().filter(|(tables, _)| Arc::ptr_eq(tables, &record.tables));
+        let digest = match known.map(|(_, digest)| digest.clone()).filter(|_| self.since_tables < TABLES_EVERY) {
+            Some(digest) => digest,
+            None => {
+                let value = json(&*record.tables);
+                let digest = crate::loops::distribution::digest(&value);
+                batch.history.push(HistoryEntry { at: now, about: Some(tables_key(&digest)), value });
+                self.tables = Some((record.tables.clone(), digest.clone()));
+                self.since_tables = 0;
+                digest
+            }
+        };
+        let entry = DecisionEntry { tables: digest, clusters, short, record: (**record).clone() };
+        let about = Some(ObjectKey::from(&record.workload));
+        batch.history.push(HistoryEntry { at: now, about, value: json(&entry) });
+    }
+}
+
+fn json(value: &impl Serialize) -> Arc<[u8]> {
+    // These types have string keys and nothing that JSON cannot say.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+fn entry(state: &State, key: &WorkloadKey, now: Millis) -> Option<Entry> {
+    let workload = state.workloads.get(key)?;
+    Some(Entry {
+        workload: workload.workload.as_ref().ok()?.clone(),
+        current: workload.current(),
+        since: workload.waiting.as_ref()?.since,
+        leave: workload.record().map(|record| record.leave(now)).unwrap_or_default(),
+    })
+}
+
+fn running(state: &State, deciding: &BTreeSet<&WorkloadKey>) -> Vec<RunningWorkload> {
+    let running = state.workloads.iter().filter(|(key, _)| !deciding.contains(key));
+    let running = running.filter_map(|(_, state)| {
+        let placement = state.current().filter(|placement| !placement.shares.is_empty())?;
+        Some(RunningWorkload { workload: state.workload.as_ref().ok()?.clone(), placement })
+    });
+    running.collect()
+}
+
+fn head(state: &State, plan: &Plan) -> Write {
+    let head = Head { plan: plan.id, decided_at: plan.decided_at };
+    let expected = state.plan_revision.map_or(Expected::Absent, Expected::At);
+    Write { key: head_key(), expected, value: Some(json(&head)) }
+}
+
+fn plan_entry(plan: &Plan) -> PlanEntry<'_> {
+    PlanEntry {
+        plan: plan.id.0,
+        parent: plan.parent.0,
+        generation: plan.generation.0,
+        changes: plan.changes.iter().map(|change| &change.placement.workload).collect(),
+        gangs: &plan.report.gangs,
+        failures: &plan.report.failures,
+    }
+}
+
+/// The record that follows from a change: what is left gracefully retires, and moves are done.
+fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis) -> Record {
+    let mut record = Record::new(change.placement.clone());
+    record.short = change.short.clone();
+    let expires_at = now.plus(state.settings.reservation_ttl_ms);
+    record.reservations = old.map(|old| old.reservations.clone()).unwrap_or_default();
+    let orders = change.orders.iter().map(|order| Reservation { order: order.clone(), expires_at });
+    record.reservations.extend(orders);
+    let Some(old) = old else { return record };
+    let grace = state.workloads.get(&change.placement.workload).and_then(|workload| workload.workload.as_ref().ok());
+    let grace = grace.map_or(0, |workload| workload.rules.failover.grace_ms);
+    record.retiring = old.retiring.clone();
+    for one in &old.moves {
+        let gone = old.placement.at(one.component, &one.cluster);
+        let gone = gone.saturating_sub(record.placement.at(one.component, &one.cluster)).min(one.replicas);
+        if gone > 0 && one.how == How::Gracefully {
+            let until = now.plus(grace);
+            let (component, cluster) = (one.component, one.cluster.clone());
+            record.retiring.push(Retiring { component, cluster, replicas: gone, until });
+        }
+        if one.until > now {
+            record.moves.push(crate::record::Moving { replicas: 0, ..one.clone() });
+        }
+    }
+    record
+}
+
+/// Replicas by cluster before and after, of all components.
+fn replicas_by_cluster(old: Option<&Record>, new: &Record) -> Vec<ClusterReplicas> {
+    let mut clusters: BTreeMap<_, (u32, u32)> = BTreeMap::new();
+    for cluster in &new.placement.clusters {
+        clusters.entry(cluster.clone()).or_default();
+    }
+    for share in old.iter().flat_map(|record| &record.placement.shares) {
+        clusters.entry(share.cluster.clone()).or_default().0 += share.replicas;
+    }
+    for share in &new.placement.shares {
+        clusters.entry(share.cluster.clone()).or_default().1 += share.replicas;
+    }
+    let row = |(cluster, (before, after))| ClusterReplicas { cluster, before, after };
+    clusters.into_iter().map(row).collect()
+}
+
+fn placed(change: &Change, clusters: Vec<ClusterReplicas>) -> What {
+    What::Placed {
+        workload: change.placement.workload.clone(),
+        plan: change.placement.plan,
+        clusters,
+        by: change.placement.policy.clone(),
+        why: why(&change.record),
+        short: change.short.clone(),
+    }
+}
+
+/// The first number that decided for each of the first few clusters that were chosen.
+fn why(record: &DecisionRecord) -> String {
+    const FEW: usize = 3;
+    let Ok(decision) = &record.outcome else { return String::new() };
+    let mut chosen: Vec<u32> =
+        decision.assignments.iter().filter(|one| one.replicas > 0).map(|one| one.candidate).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    let one = |candidate: &u32| {
+        let term = decision.terms.iter().find(|term| term.candidate == *candidate)?;
+        let row = record.candidates.cluster.get(*candidate as usize)?;
+        let name = record.tables.names.get(*row as usize)?;
+        Some(format!("{name} {} {}", term.name, (term.value * 1000.0).round() / 1000.0))
+    };
+    let parts: Vec<String> = chosen.iter().take(FEW).filter_map(one).collect();
+    parts.join(", ")
+}
