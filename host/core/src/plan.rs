@@ -33,7 +33,8 @@ pub struct Entry {
     pub current: Option<Arc<Placement>>,
     /// Since when it waits.
     pub since: Millis,
-    /// Replicas that have to leave a cluster. Until these entries are dropped the cluster gets no more of that component.
+    /// Replicas that have to leave a cluster. Until these entries are dropped the cluster gets no more of the workload. A plan
+    /// takes the replicas off what is placed there, so once it is committed the entry must stay with 0 replicas or go.
     pub leave: Vec<Leave>,
 }
 

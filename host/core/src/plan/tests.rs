@@ -196,3 +196,47 @@ fn suspended_workloads_and_unknown_fleets_wait_with_reasons() {
     let plan = planned(&fleet, &[suspended.entry(), fleet.workload("api", 1).entry()]);
     assert_eq!(waits(&plan), [("web".into(), Code::Suspended), ("api".into(), Code::NoCluster)]);
 }
+
+/// What a first cycle placed, asked again with other rules or demand.
+fn again(fleet: &mut Fleet, first: &Sketch, then: &Sketch) -> Plan {
+    let (plan, booked) = Planner::default().plan_and_book(&fleet.input(&[first.entry()]), &mut Builtin::default());
+    fleet.snapshot = booked;
+    let current = Some(std::sync::Arc::new(plan.changes[0].placement.clone()));
+    planned(fleet, &[Entry { current, ..then.entry() }])
+}
+
+/// A running gang was made smaller, because only further whole sets counted as room for it.
+#[test]
+fn a_running_gang_keeps_its_size() {
+    let mut fleet = Fleet::new(&[("m1", 5, 0), ("m2", 3, 0)]);
+    let gang = fleet.gang("gang", &[(1, 4)]);
+    let plan = again(&mut fleet, &gang, &gang);
+    assert!(plan.changes.is_empty(), "{:?}", plan.changes);
+}
+
+/// A budget took replicas away that were placed before.
+#[test]
+fn a_budget_takes_nothing_from_what_runs() {
+    let mut fleet = Fleet::new(&[("m1", 0, 6)]);
+    let workload = fleet.workload("web", 4);
+    let mut bounded = fleet.workload("web", 6);
+    bounded.rules.budget = Some(3.0);
+    let plan = again(&mut fleet, &workload, &bounded);
+    assert!(plan.changes.is_empty(), "{:?}", plan.changes);
+    assert_eq!(waits(&plan), [("web".into(), Code::Budget)]);
+}
+
+/// A waiting job ahead in the queue took quota from what runs.
+#[test]
+fn a_job_ahead_takes_no_quota_from_what_runs() {
+    let mut fleet = Fleet::new(&[("m1", 9, 0)]);
+    fleet.quota(6, &[("default", 6, 6)]);
+    let web = fleet.workload("web", 4);
+    let (plan, booked) = Planner::default().plan_and_book(&fleet.input(&[web.entry()]), &mut Builtin::default());
+    fleet.snapshot = booked;
+    let mut ahead = fleet.workload("ahead", 5);
+    ahead.priority = 3;
+    let current = Some(std::sync::Arc::new(plan.changes[0].placement.clone()));
+    let plan = planned(&fleet, &[ahead.entry(), Entry { current, ..web.entry() }]);
+    assert_eq!((plan.changes.len(), plan.changes[0].placement.total(0)), (1, 2), "{:?}", plan.changes);
+}
