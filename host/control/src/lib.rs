@@ -18,6 +18,8 @@ pub mod record;
 pub mod settings;
 pub mod state;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod view;
 

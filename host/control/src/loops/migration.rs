@@ -118,7 +118,6 @@ impl Place<'_> {
         let seen = state.observed(self.key, self.cluster);
         let seen = seen.and_then(|seen| seen.components.get(self.component as usize));
         let ready = seen.map_or(0, |seen| seen.ready).min(desired);
-        let starting = seen.map_or(0, |seen| seen.starting);
         let bound: u32 = seen.into_iter().flat_map(|seen| seen.bound.values()).sum();
         // What is not bound waits for a node where one is on its way to its pool; otherwise no node takes it.
         let unbound = desired.saturating_sub(bound);
@@ -127,9 +126,13 @@ impl Place<'_> {
                 && share.cluster == *self.cluster
                 && !state.in_flight(self.cluster, &share.pool).is_empty()
         });
+        let since = seen.and_then(|seen| seen.unready_since).unwrap_or(decided).max(decided);
+        // What has been starting for longer than a node may take to come is not about to run.
+        let patience = self.core.rules.failover.toleration_ms.saturating_add(state.settings.reservation_ttl_ms);
+        let starting = seen.map_or(0, |seen| seen.starting);
+        let starting = if now.since(since) < patience { starting } else { 0 };
         let (provisioning, unschedulable) =
             if flying || seen.is_none() { (starting.saturating_add(unbound), 0) } else { (starting, unbound) };
-        let since = seen.and_then(|seen| seen.unready_since).unwrap_or(decided).max(decided);
         placed.desired.push(desired);
         placed.ready.push(ready);
         placed.unschedulable.push(unschedulable.min(desired));

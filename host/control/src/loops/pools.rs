@@ -24,6 +24,8 @@ use crate::state::State;
 pub(crate) enum Ended {
     /// All its nodes are there.
     Delivered,
+    /// The part of a failed order that came is there.
+    Rest,
     /// `delivered` nodes come, and no more.
     Failed { cause: OrderFailure, delivered: u32 },
     /// Not delivered within its time.
@@ -58,7 +60,7 @@ fn ended(
         Some(OrderState::Failed { cause, delivered }) if delivered < one.order.nodes => {
             Some(Ended::Failed { cause, delivered })
         }
-        Some(OrderState::Failed { .. }) if arrived >= one.order.nodes => Some(Ended::Delivered),
+        Some(OrderState::Failed { .. }) if arrived >= one.order.nodes => Some(Ended::Rest),
         Some(OrderState::Cancelled) => Some(Ended::Unwanted),
         known => given_up(state, key, record, one, known.as_ref(), now),
     }
@@ -79,8 +81,10 @@ fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: M
     let mut events = Vec::new();
     let (cluster, pool, offering) = (order.cluster.clone(), order.pool.clone(), order.offering.clone());
     match ended {
-        Ended::Delivered => {
-            batch.writes.extend(teach(state, &offering, |known| known.after_success()));
+        Ended::Delivered | Ended::Rest => {
+            if ended == Ended::Delivered {
+                batch.writes.extend(teach(state, &offering, |known| known.after_success()));
+            }
             events.push(What::NodesReady { order: order.id, cluster, pool, nodes: order.nodes });
         }
         Ended::Failed { cause, delivered } => {

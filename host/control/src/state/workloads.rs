@@ -191,6 +191,8 @@ impl State {
         if !workload.exists && workload.record.is_none() {
             self.drop_waiting(key);
             self.workloads.remove(key);
+            self.released.remove(key);
+            self.unwell.remove(key);
             return;
         }
         if workload.exists {
@@ -215,6 +217,7 @@ impl State {
             self.dirty.manifests.insert(key.clone());
             self.charge(key);
         }
+        self.dirty.health.insert(key.clone());
         self.consider(key, now);
     }
 

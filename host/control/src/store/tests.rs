@@ -205,7 +205,6 @@ fn flipped_bytes_anywhere_give_the_same_objects_or_an_error() {
     let file = folder.path().join("berth.redb");
     let expected = EmbeddedStore::open(folder.path()).unwrap().changes(Revision(0)).unwrap();
     let sound = fs::read(&file).unwrap();
-    std::panic::set_hook(Box::new(|_| {}));
     let mut detected = 0;
     for place in (0..sound.len().min(400_000)).step_by(1013) {
         let mut bad = sound.clone();
@@ -217,7 +216,6 @@ fn flipped_bytes_anywhere_give_the_same_objects_or_an_error() {
             Err(other) => panic!("byte {place}: {other}"),
         }
     }
-    _ = std::panic::take_hook();
     assert!(detected > 0);
 }
 

@@ -1,0 +1,368 @@
+//! The loops together, over a small world.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+mod crash;
+mod world;
+
+use berth_core::ids::WorkloadKey;
+use berth_core::reason::Code;
+
+use crate::controller::{ApplyOutcome, Refused, Settled, Stuck};
+use crate::ports::{Batch, Expected, ObjectKey, Store, Write};
+use crate::state::State;
+use world::{STATE, Scene, fleet};
+
+const DIVIDED: &str = "
+apiVersion: berth.dev/v1alpha1
+kind: DistributionPolicy
+metadata: {name: all}
+spec:
+  resourceSelectors:
+  - {apiVersion: apps/v1, kind: Deployment}
+  - {apiVersion: batch/v1, kind: Job}
+  - {apiVersion: v1, kind: ConfigMap}
+  placement:
+    replicaScheduling: {replicaSchedulingType: Divided}
+  failover:
+    application: {decisionConditions: {tolerationSeconds: 120}, purgeMode: Gracefully, gracePeriodSeconds: 600}
+---";
+
+fn deployment(name: &str, replicas: u32) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - name: main
+        image: model:1
+        env: [{{name: BUCKET, value: none}}]
+        resources: {{requests: {{cpu: 1}}, limits: {{nvidia.com/gpu: 1}}}}
+---"
+    )
+}
+
+fn key(name: &str) -> WorkloadKey {
+    WorkloadKey::new("apps/v1/Deployment", "default", name)
+}
+
+fn scene(clusters: &[(&str, f64)], more: &str) -> Scene {
+    Scene::new(&format!("{}{DIVIDED}{more}", fleet(clusters)))
+}
+
+fn placed(state: &State, name: &str) -> Vec<(String, u32)> {
+    let record = state.record(&key(name)).unwrap();
+    record.placement.shares.iter().map(|share| (share.cluster.to_string(), share.replicas)).collect()
+}
+
+#[test]
+fn replicas_go_to_nodes_that_are_there() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 3));
+    scene.add_nodes("b", "b-gpu", 3);
+    assert_eq!(scene.settled(), Settled::Working);
+    scene.steps();
+    assert_eq!(placed(scene.controller.state(), "web"), [("b".to_owned(), 3)]);
+    assert_eq!(scene.members.replicas("b", &key("web")), Some(3));
+    assert_eq!(scene.settled(), Settled::Done);
+    assert!(scene.provider.accepted.is_empty());
+    assert!(scene.heard("placed     Deployment default/web: b +3") && scene.heard("ready      Deployment default/web"));
+    let report = scene.steps();
+    assert_eq!((report.actions, report.decisions), (0, 0));
+}
+
+#[test]
+fn nodes_are_ordered_and_become_room() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 3));
+    scene.steps();
+    assert_eq!(scene.provider.accepted.iter().map(|order| order.nodes).sum::<u32>(), 3);
+    assert!(matches!(scene.settled(), Settled::Working));
+    assert_eq!(scene.controller.clusters()[0].ordered, 3);
+    scene.run_for(60_000);
+    assert_eq!((scene.nodes("a"), scene.nodes("b")), (3, 0));
+    assert_eq!(scene.settled(), Settled::Done);
+    assert!(scene.controller.state().record(&key("web")).unwrap().reservations.is_empty());
+    assert!(scene.heard("nodes up   3 in a/a-gpu"));
+    let row = &scene.controller.workloads()[0];
+    assert_eq!((row.wanted, row.placed, row.ready), (3, 3, 3));
+}
+
+#[test]
+fn a_stock_out_sends_the_rest_elsewhere() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 4));
+    let keys: Vec<_> = scene.provider.stock.keys().cloned().collect();
+    scene.provider.stock.insert(keys[0].clone(), 1);
+    scene.run_for(150_000);
+    assert_eq!((scene.nodes("a"), scene.nodes("b")), (1, 3), "{:?}", scene.said());
+    assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 1), ("b".to_owned(), 3)]);
+    assert_eq!(scene.settled(), Settled::Done);
+    assert!(scene.heard("no nodes   a/a-gpu: NoStock for gpu.large in zone-a: 1 of 4 came"));
+    let stock = &scene.controller.stock()[0].stock;
+    assert_eq!((stock.state, stock.probe), (STATE, 4));
+    assert!(stock.retry_at > scene.clock.0 || stock.retry_at.0 > world::START);
+}
+
+#[test]
+fn what_cannot_be_placed_waits_with_a_reason() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 12));
+    scene.run_for(600_000);
+    assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 10)]);
+    let Settled::Stuck(stuck) = scene.settled() else { panic!("{:?}", scene.settled()) };
+    assert_eq!(stuck.len(), 1, "{stuck:?}");
+    assert_eq!(stuck[0].workload, key("web"));
+    let row = &scene.controller.workloads()[0];
+    assert_eq!((row.placed, row.ready), (10, 10));
+    assert!(row.waiting.is_some());
+}
+
+#[test]
+fn workloads_without_a_policy_are_left_alone() {
+    let mut scene = Scene::new(&format!("{}{}", fleet(&[("a", 1.0)]), deployment("web", 1)));
+    scene.steps();
+    let Settled::Stuck(stuck) = scene.settled() else { panic!("{:?}", scene.settled()) };
+    let [Stuck { reason, .. }] = &stuck[..] else { panic!("{stuck:?}") };
+    assert_eq!(reason.code, Code::NoPolicy);
+    assert!(scene.heard("waiting    Deployment default/web: NoDistributionPolicy"));
+    scene.apply(DIVIDED);
+    scene.run_for(60_000);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn a_deleted_workload_gives_everything_back() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 2));
+    scene.steps();
+    assert!(scene.controller.delete(&ObjectKey::from(&key("web")), scene.clock.0).unwrap());
+    assert!(!scene.controller.delete(&ObjectKey::from(&key("web")), scene.clock.0).unwrap());
+    scene.run_for(120_000);
+    assert!(scene.controller.state().workload(&key("web")).is_none());
+    assert!(scene.members.applied.is_empty());
+    assert_eq!(scene.nodes("a"), 0, "the order was cancelled");
+    assert_eq!(scene.settled(), Settled::Done);
+    assert!(!scene.controller.keys().iter().any(|key| key.kind.ends_with("Placement")));
+}
+
+#[test]
+fn a_lost_cluster_is_left_and_cleaned_up_when_it_is_back() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 2));
+    scene.add_nodes("a", "a-gpu", 2);
+    scene.steps();
+    assert_eq!(scene.members.replicas("a", &key("web")), Some(2));
+    let now = scene.clock.0;
+    scene.members.set_reachable("a", false, now);
+    scene.run_for(60_000);
+    assert!(scene.heard("lost       cluster a does not answer"));
+    assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 2)], "within the toleration");
+    scene.run_for(180_000);
+    assert_eq!(placed(scene.controller.state(), "web"), [("b".to_owned(), 2)], "{:?}", scene.said());
+    assert!(scene.heard("moving     Deployment default/web: 2 away from a by ready"));
+    assert_eq!(scene.members.replicas("a", &key("web")), Some(2), "nobody can tell it");
+    let now = scene.clock.0;
+    scene.members.set_reachable("a", true, now);
+    scene.run_for(60_000);
+    assert_eq!(scene.members.replicas("a", &key("web")), None);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn replicas_that_move_gracefully_stay_until_new_ones_are_ready() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 2));
+    scene.add_nodes("a", "a-gpu", 2);
+    scene.members.sick.insert(("a".into(), key("web")));
+    scene.run_for(735_000);
+    let record = scene.controller.state().record(&key("web")).unwrap().clone();
+    assert_eq!(placed(scene.controller.state(), "web"), [("b".to_owned(), 2)], "{:?}", scene.said());
+    assert_eq!(record.retiring.iter().map(|one| one.replicas).sum::<u32>(), 2);
+    assert_eq!(scene.members.replicas("a", &key("web")), Some(2), "the old ones stay");
+    scene.run_for(120_000);
+    assert_eq!(scene.members.replicas("a", &key("web")), None);
+    assert_eq!(scene.members.replicas("b", &key("web")), Some(2));
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn idle_nodes_are_removed_after_their_time() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 2));
+    scene.run_for(60_000);
+    assert_eq!(scene.nodes("a"), 2);
+    scene.controller.scale(&key("web"), 1, scene.clock.0).unwrap();
+    scene.run_for(590_000);
+    assert_eq!(scene.nodes("a"), 2, "unneeded for less than ten minutes");
+    scene.run_for(180_000);
+    assert_eq!(scene.nodes("a"), 1, "{:?}", scene.said());
+    assert!(scene.heard("nodes down 1 in a/a-gpu: idle for"));
+    scene.run_for(3_600_000);
+    assert_eq!(scene.nodes("a"), 1, "the other one is in use");
+}
+
+#[test]
+fn a_job_that_ran_to_its_end_holds_nothing() {
+    let job = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: train}
+spec:
+  parallelism: 2
+  completions: 2
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: main, image: job:1, resources: {limits: {nvidia.com/gpu: 1}}}]
+---";
+    let mut scene = scene(&[("a", 1.0)], &format!("{job}{}", deployment("web", 2)));
+    scene.add_nodes("a", "a-gpu", 2);
+    scene.apply(
+        "
+apiVersion: berth.dev/v1alpha1
+kind: NodePool
+metadata: {name: a-gpu}
+spec: {cluster: a, instanceTypes: [gpu.large], max: 2}
+",
+    );
+    scene.run_for(60_000);
+    let job = WorkloadKey::new("batch/v1/Job", "default", "train");
+    let first = if scene.members.replicas("a", &job).is_some() { job.clone() } else { key("web") };
+    if first == job {
+        scene.members.finished.insert(job.clone());
+        scene.run_for(120_000);
+        assert!(scene.heard("finished   Job default/train: succeeded"));
+        assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 2)], "{:?}", scene.said());
+    } else {
+        scene.controller.delete(&ObjectKey::from(&key("web")), scene.clock.0).unwrap();
+        scene.run_for(120_000);
+        scene.members.finished.insert(job.clone());
+        scene.run_for(120_000);
+        assert!(scene.heard("finished   Job default/train: succeeded"), "{:?}", scene.said());
+    }
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn members_get_their_overrides_and_helpers_go_everywhere() {
+    let more = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {a: b}
+---
+apiVersion: berth.dev/v1alpha1
+kind: OverridePolicy
+metadata: {name: buckets}
+spec:
+  resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}]
+  overrideRules:
+  - targetCluster: {clusterNames: [b]}
+    overriders:
+      envOverrider: [{containerName: main, operator: replace, value: [{name: BUCKET, value: in-b}]}]
+---";
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &format!("{more}{}", deployment("web", 2)));
+    scene.add_nodes("a", "a-gpu", 1);
+    scene.add_nodes("b", "b-gpu", 1);
+    scene.steps();
+    let env = |cluster: &str| {
+        let (manifest, _) = &scene.members.applied[&(cluster.into(), key("web"))];
+        manifest.value().pointer("/spec/template/spec/containers/0/env/0/value").unwrap().clone()
+    };
+    assert_eq!((env("a"), env("b")), ("none".into(), "in-b".into()));
+    let map = WorkloadKey::new("v1/ConfigMap", "default", "settings");
+    assert!(scene.members.applied.contains_key(&("a".into(), map.clone())));
+    assert!(scene.members.applied.contains_key(&("b".into(), map.clone())));
+    let (manifest, _) = &scene.members.applied[&("a".into(), map)];
+    assert_eq!(manifest.value()["metadata"].get("creationTimestamp"), None);
+    assert_eq!(scene.settled(), Settled::Done);
+    // A new cluster gets them too.
+    scene.apply(&fleet(&[("c", 3.0)]));
+    let seen = crate::ports::ClusterObservation { reachable: true, ..Default::default() };
+    scene.members.seen.insert("c".into(), seen);
+    scene.members.set_reachable("c", true, scene.clock.0);
+    scene.steps();
+    let map = WorkloadKey::new("v1/ConfigMap", "default", "settings");
+    assert!(scene.members.applied.contains_key(&("c".into(), map)), "{:?}", scene.said());
+}
+
+#[test]
+fn a_conflict_is_decided_again() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
+    scene.steps();
+    // Somebody else writes the placement behind the controller's back.
+    let record = scene.controller.state().record(&key("web")).unwrap().clone();
+    let write = Write { key: record.key(), expected: Expected::Anything, value: Some(record.to_json().into()) };
+    scene.store.commit(&Batch { writes: vec![write], history: Vec::new() }).unwrap();
+    scene.controller.scale(&key("web"), 2, scene.clock.0).unwrap();
+    scene.run_for(120_000);
+    assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 2)]);
+    assert_eq!(scene.nodes("a"), 2);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn objects_are_applied_whole_or_not_at_all() {
+    let mut scene = scene(&[("alpha", 1.0)], "");
+    let objects = |yaml: &str| berth_api::load("test.yaml", yaml).unwrap().objects;
+    let bad = "
+apiVersion: berth.dev/v1alpha1
+kind: NodePool
+metadata: {name: other}
+spec: {cluster: alpah, instanceTypes: [gpu.large], max: 3}
+---
+apiVersion: berth.dev/v1alpha1
+kind: Offering
+metadata: {name: again}
+spec:
+  {provider: test, region: alpha, zone: zone-a, instanceType: gpu.large, capacityType: on-demand, price: 1, allocatable: {cpu: 1}}
+---";
+    let before = scene.controller.keys();
+    let error = scene.controller.apply(objects(&format!("{bad}{}", deployment("web", 1))), scene.clock.0).unwrap_err();
+    let Refused::Invalid(refusals) = error else { panic!("{error}") };
+    assert_eq!(refusals.len(), 2, "{refusals:?}");
+    assert!(refusals[0].to_string().contains("did you mean \"alpha\"?"), "{}", refusals[0]);
+    assert_eq!(scene.controller.keys(), before);
+
+    let applied = scene.controller.apply(objects(&deployment("web", 1)), scene.clock.0).unwrap();
+    assert_eq!(applied[0].outcome, ApplyOutcome::Created);
+    let applied = scene.controller.apply(objects(&deployment("web", 1)), scene.clock.0).unwrap();
+    assert_eq!(applied[0].outcome, ApplyOutcome::Unchanged);
+    assert_eq!(scene.controller.scale(&key("web"), 2, scene.clock.0).unwrap(), ApplyOutcome::Configured);
+    assert_eq!(scene.controller.scale(&key("web"), 2, scene.clock.0).unwrap(), ApplyOutcome::Unchanged);
+    assert!(scene.controller.scale(&key("none"), 2, scene.clock.0).is_err());
+    let stored = scene.controller.get(&ObjectKey::from(&key("web"))).unwrap();
+    assert_eq!(stored["metadata"]["generation"], 2);
+    assert_eq!(stored["status"]["replicas"], 0);
+}
+
+#[test]
+fn an_explanation_tells_why_here_and_not_there() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 1));
+    scene.run_for(60_000);
+    let explanation = scene.controller.explain(&key("web")).unwrap().unwrap();
+    assert_eq!(explanation.decision.unwrap().clusters[0].after, 1);
+    let verdicts: Vec<(&str, u32)> =
+        explanation.clusters.iter().map(|one| (one.cluster.as_str(), one.replicas)).collect();
+    assert_eq!(verdicts, [("a", 1), ("b", 0)]);
+    assert_eq!(explanation.clusters[1].reason.as_ref().unwrap().code, Code::NotChosen);
+    assert!(explanation.clusters[1].candidate.is_some());
+    assert_eq!(scene.controller.decisions(&key("web"), 5).unwrap().len(), 1);
+    assert_eq!(scene.controller.explain(&key("none")).unwrap(), None);
+    // A store that was opened again tells the same.
+    scene.reopen();
+    scene.steps();
+    let again = scene.controller.explain(&key("web")).unwrap().unwrap();
+    assert_eq!(again.clusters, explanation.clusters);
+}
+
+#[test]
+fn the_same_world_gives_the_same_story() {
+    let story = || {
+        let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &format!("{}{}", deployment("web", 4), deployment("api", 3)));
+        let keys: Vec<_> = scene.provider.stock.keys().cloned().collect();
+        scene.provider.stock.insert(keys[0].clone(), 2);
+        scene.run_for(900_000);
+        (scene.said(), scene.store.changes(crate::ports::Revision(0)).unwrap())
+    };
+    assert_eq!(story(), story());
+}
