@@ -3,7 +3,7 @@
 use berth_api::resources::SimulationSpec;
 use berth_api::{LoadError, Object};
 
-use crate::series::Source;
+use crate::table::Source;
 
 /// Name under which faults in the example are reported.
 pub const FILE: &str = "example/fleet.yaml";

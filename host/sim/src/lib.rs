@@ -4,10 +4,13 @@
 //! One thread, one seed: no clock but the simulated one, no random source but the seed. Nothing here decides where work
 //! runs; a member cluster only binds the pods that it was given to its own nodes.
 
+pub mod alibaba;
 mod cluster;
+mod drive;
 pub mod example;
 mod faults;
 mod fleet;
+mod gather;
 mod load;
 mod manifest;
 mod members;
@@ -18,13 +21,17 @@ mod random;
 pub mod report;
 mod save;
 pub mod series;
+mod simulate;
 mod simulation;
+mod table;
 
+pub use drive::{DriveError, Driver, Pass};
 pub use faults::Chances;
 pub use fleet::FleetError;
 pub use manifest::DURATION_ANNOTATION;
 pub use members::SimMembers;
 pub use node::Scoring;
 pub use provider::{ProviderTotals, SimProvider};
-pub use series::{SeriesError, Source};
+pub use simulate::{FleetOptions, Progress, SimulateError, TraceOptions, simulate_fleet, simulate_trace};
 pub use simulation::{Options, Ports, SimClock, Simulation, SimulationError};
+pub use table::{SeriesError, Source};

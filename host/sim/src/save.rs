@@ -21,8 +21,8 @@ use crate::manifest::Manifest;
 use crate::members::Agenda;
 use crate::pods::{Applied, Pod};
 use crate::provider::{Bill, Order, ProviderTotals, Request, Shelf, Step};
-use crate::series::Source;
 use crate::simulation::{Options, Simulation, SimulationError};
+use crate::table::Source;
 
 /// Number of the form in which it is saved.
 const FORM: u32 = 1;

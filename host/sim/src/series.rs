@@ -2,45 +2,7 @@
 //!
 //! Every fault names file, line and column, and how to mend it. Times count in milliseconds from the first row.
 
-use std::path::PathBuf;
-
-/// Where series come from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// Files relative to this folder.
-    Dir(PathBuf),
-    /// Files that are part of the program, by name.
-    Embedded(&'static [(&'static str, &'static str)]),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SeriesError {
-    #[error("{file} cannot be read")]
-    Read { file: String, source: std::io::Error },
-    #[error("{file} is not among the bundled files; give a path in the fleet file that exists")]
-    Absent { file: String },
-    #[error("{file}, line {line}, column {column}: {problem}; {mend}")]
-    Cell { file: String, line: u64, column: String, problem: String, mend: String },
-    #[error("{file}: {problem}; {mend}")]
-    File { file: String, problem: String, mend: String },
-}
-
-impl Source {
-    /// The text of a file.
-    ///
-    /// # Errors
-    /// It is not there, or is no UTF-8 text.
-    pub fn read(&self, file: &str) -> Result<String, SeriesError> {
-        match self {
-            Self::Dir(dir) => std::fs::read_to_string(dir.join(file))
-                .map_err(|source| SeriesError::Read { file: dir.join(file).display().to_string(), source }),
-            Self::Embedded(files) => {
-                let found = files.iter().find(|(name, _)| *name == file);
-                found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| SeriesError::Absent { file: file.to_owned() })
-            }
-        }
-    }
-}
+use crate::table::{Record, SeriesError, Table};
 
 /// Whether something is there, over time, by column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,25 +30,23 @@ impl Availability {
     /// The first fault of the file.
     pub fn read(file: &str, text: &str) -> Result<Self, SeriesError> {
         let mut reader = Rows::open(file, text)?;
-        let columns = reader.headings.split_off(1);
+        let columns = reader.table.headings[1..].to_vec();
         if columns.is_empty() {
-            return Err(reader.fault("there is no column beside the time", "add a column of 0 and 1 for each zone"));
+            return Err(reader
+                .table
+                .fault("there is no column beside the time", "add a column of 0 and 1 for each zone"));
         }
         let mut series = Self { there: vec![Vec::new(); columns.len()], times: Vec::new(), columns };
         while let Some(row) = reader.next()? {
             series.times.push(row.time);
             for (at, there) in series.there.iter_mut().enumerate() {
-                there.push(match row.cell(at + 1) {
+                there.push(match row.record.cell(at + 1) {
                     "1" => true,
                     "0" => false,
                     other => {
                         let problem = format!("{other:?} is neither 0 nor 1");
-                        return Err(reader.cell(
-                            row.line,
-                            &series.columns[at],
-                            problem,
-                            "write 1 for available, 0 for not",
-                        ));
+                        let mend = "write 1 for available, 0 for not";
+                        return Err(reader.table.cell(&row.record, &series.columns[at], problem, mend));
                     }
                 });
             }
@@ -123,17 +83,11 @@ impl Requests {
     /// The first fault of the file.
     pub fn read(file: &str, text: &str) -> Result<Self, SeriesError> {
         let mut reader = Rows::open(file, text)?;
-        let counted = reader.headings.iter().position(|heading| heading == "requests");
+        let counted = reader.table.headings.iter().position(|heading| heading == "requests");
         let (mut series, mut sum) = (Self::default(), 0u64);
         while let Some(row) = reader.next()? {
-            let count = match counted {
-                None => 1,
-                Some(at) => row.cell(at).parse::<u32>().map_err(|_| {
-                    let problem = format!("{:?} is no count", row.cell(at));
-                    reader.cell(row.line, "requests", problem, "write a whole number")
-                })?,
-            };
-            sum = sum.saturating_add(u64::from(count));
+            let count = counted.map_or(Ok(1), |at| reader.table.whole(&row.record, at))?;
+            sum = sum.saturating_add(count);
             series.times.push(row.time);
             series.sums.push(sum);
         }
@@ -155,73 +109,45 @@ impl Requests {
     }
 }
 
+/// A table whose first column is a time that never goes back.
 struct Rows<'a> {
-    file: &'a str,
-    headings: Vec<String>,
-    records: csv::StringRecordsIntoIter<&'a [u8]>,
+    table: Table<'a>,
     first: Option<u64>,
     last: u64,
 }
 
 struct Row {
-    line: u64,
+    record: Record,
+    /// Milliseconds after the first row.
     time: u64,
-    record: csv::StringRecord,
-}
-
-impl Row {
-    fn cell(&self, column: usize) -> &str {
-        self.record.get(column).unwrap_or("")
-    }
 }
 
 impl<'a> Rows<'a> {
     fn open(file: &'a str, text: &'a str) -> Result<Self, SeriesError> {
-        let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
-        let headings = reader.headers().map(|all| all.iter().map(str::to_owned).collect::<Vec<_>>());
-        let mut rows = Self { file, headings: Vec::new(), records: reader.into_records(), first: None, last: 0 };
-        rows.headings = headings.map_err(|error| rows.unreadable(&error))?;
-        if rows.headings.is_empty() || rows.headings[0].is_empty() {
-            return Err(rows.fault("there is no heading", "begin with a line of column names, the time first"));
-        }
-        Ok(rows)
+        Ok(Self { table: Table::open(file, text)?, first: None, last: 0 })
     }
 
     fn next(&mut self) -> Result<Option<Row>, SeriesError> {
-        let Some(record) = self.records.next() else { return Ok(None) };
-        let record = record.map_err(|error| self.unreadable(&error))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let text = record.get(0).unwrap_or("");
+        let Some(record) = self.table.next()? else { return Ok(None) };
+        let text = record.cell(0);
+        let fault = |problem, mend| self.table.cell(&record, &self.table.headings[0], problem, mend);
         let Some(time) = parse_time(text) else {
-            let mend = "write it as 2023-02-16T06:00:00, or in seconds";
-            return Err(self.cell(line, &self.headings[0], format!("{text:?} is no time"), mend));
+            return Err(fault(format!("{text:?} is no time"), "write it as 2023-02-16T06:00:00, or in seconds"));
         };
-        let first = *self.first.get_or_insert(time);
-        let since = time.checked_sub(first).filter(|since| *since >= self.last);
+        let since = time.checked_sub(self.first.unwrap_or(time)).filter(|since| *since >= self.last);
         let Some(since) = since else {
-            let problem = format!("{text} is before the row above it");
-            return Err(self.cell(line, &self.headings[0], problem, "sort the rows by time"));
+            return Err(fault(format!("{text} is before the row above it"), "sort the rows by time"));
         };
+        self.first.get_or_insert(time);
         self.last = since;
-        Ok(Some(Row { line, time: since, record }))
+        Ok(Some(Row { record, time: since }))
     }
 
     fn end(&self, times: &[u64]) -> Result<(), SeriesError> {
-        if times.is_empty() { Err(self.fault("there is no row", "give at least one row of data")) } else { Ok(()) }
-    }
-
-    fn fault(&self, problem: &str, mend: &str) -> SeriesError {
-        SeriesError::File { file: self.file.to_owned(), problem: problem.to_owned(), mend: mend.to_owned() }
-    }
-
-    fn unreadable(&self, error: &csv::Error) -> SeriesError {
-        self.fault(&error.to_string(), "give every row as many columns as the heading has")
-    }
-
-    fn cell(&self, line: u64, column: &str, problem: String, mend: &str) -> SeriesError {
-        let (file, column) = (self.file.to_owned(), column.to_owned());
-        SeriesError::Cell { file, line, column, problem, mend: mend.to_owned() }
+        match times {
+            [] => Err(self.table.fault("there is no row", "give at least one row of data")),
+            _ => Ok(()),
+        }
     }
 }
 

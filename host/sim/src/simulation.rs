@@ -21,7 +21,8 @@ use crate::members::{Agenda, SimMembers};
 use crate::node::Scoring;
 use crate::provider::{ProviderTotals, SimProvider};
 use crate::random;
-use crate::series::{Availability, Requests, SeriesError, Source};
+use crate::series::{Availability, Requests};
+use crate::table::{SeriesError, Source};
 
 /// What a simulation does beyond what the fleet file says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use super::*;
+use crate::table::Source;
 
 const STOCK: &str = "time_utc,a,b\n2023-02-28T23:55:00,0,1\n2023-03-01T00:00:00,1,1\n2023-03-01T00:05:00,1,0\n";
 
