@@ -25,15 +25,13 @@ pub enum DriveError {
 }
 
 /// What a pass did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pass {
     pub steps: u64,
     pub actions: u64,
     pub decisions: u64,
     /// Time spent in policies, by the wall clock.
     pub policy_time: Duration,
-    /// Replica counts that load series set.
-    pub scaled: Vec<(WorkloadKey, u32)>,
     /// When something is due next: after now. `None` if nothing will happen by itself.
     pub next: Option<Millis>,
 }
@@ -66,14 +64,16 @@ impl Driver<'_> {
     /// Lets everything happen that is due now: load, then the control loops and the world in turn until neither has more
     /// to do.
     ///
+    /// [`Driver::scale`] is part of it; call that first to learn what load sets.
+    ///
     /// # Errors
     /// The store cannot be written, or is damaged; the program must stop then.
     pub fn pass(&mut self) -> Result<Pass, DriveError> {
         let now = self.simulation.now();
         let mut pass = Pass::default();
         let mut wake = None;
+        self.scale()?;
         while pass.steps < MOST_STEPS {
-            pass.scaled.extend(self.scale(now)?);
             let ports = self.simulation.ports();
             let report = self.controller.step(&mut World {
                 members: ports.members,
@@ -118,8 +118,13 @@ impl Driver<'_> {
         }
     }
 
-    /// Sets the replicas that load series ask for. Load for a workload that is not there is no fault: it was deleted.
-    fn scale(&mut self, now: Millis) -> Result<Vec<(WorkloadKey, u32)>, DriveError> {
+    /// Sets the replicas that load series ask for now, and says which. Load for a workload that is not there is no fault: it
+    /// was deleted.
+    ///
+    /// # Errors
+    /// The workload's replicas cannot be set by one number, or the store cannot be written.
+    pub fn scale(&mut self) -> Result<Vec<(WorkloadKey, u32)>, DriveError> {
+        let now = self.simulation.now();
         let mut scaled = self.simulation.load();
         scaled.retain(|(workload, _)| self.controller.state().workload(workload).is_some_and(|known| known.exists));
         for (workload, replicas) in &scaled {

@@ -18,10 +18,12 @@ use crate::simulation::Simulation;
 /// Counts what events say. Events go on to `out`, if there is one.
 #[derive(Default)]
 pub(crate) struct Gather<'a> {
-    pub(crate) out: Option<&'a mut dyn Events>,
+    out: Option<&'a mut dyn Events>,
     /// Since when workloads wait to be ready.
     asked: BTreeMap<WorkloadKey, Millis>,
     waits: Vec<u64>,
+    /// What load set last.
+    replicas: BTreeMap<WorkloadKey, u32>,
     placed: BTreeSet<WorkloadKey>,
     placed_and_gone: u64,
     reasons: BTreeMap<WorkloadKey, Code>,
@@ -32,15 +34,21 @@ pub(crate) struct Gather<'a> {
     policy_failures: u64,
 }
 
-impl Gather<'_> {
-    /// A workload was submitted, or asks for more replicas.
-    pub(crate) fn asked(&mut self, workload: &WorkloadKey, now: Millis) {
-        self.asked.entry(workload.clone()).or_insert(now);
+impl<'a> Gather<'a> {
+    pub(crate) fn new(out: Option<&'a mut dyn Events>) -> Self {
+        Self { out, ..Self::default() }
     }
 
     pub(crate) fn submitted(&mut self, workload: &WorkloadKey, now: Millis) {
         self.workloads += 1;
-        self.asked(workload, now);
+        self.asked.entry(workload.clone()).or_insert(now);
+    }
+
+    /// A workload is to have so many replicas. More of them are waited for.
+    pub(crate) fn scaled(&mut self, workload: &WorkloadKey, replicas: u32, now: Millis) {
+        if self.replicas.insert(workload.clone(), replicas).is_none_or(|before| replicas > before) {
+            self.asked.entry(workload.clone()).or_insert(now);
+        }
     }
 
     /// A workload left the fleet. What was counted of it stays.
@@ -113,8 +121,8 @@ impl Events for Gather<'_> {
 pub(crate) struct GpuMeter {
     start: Millis,
     part_ms: u64,
-    /// By part: thousandths of GPUs in use and there were, times milliseconds.
-    parts: Vec<(u128, u128)>,
+    /// By part: thousandths of GPUs in use and there were, times milliseconds, and milliseconds.
+    parts: Vec<(u128, u128, u128)>,
     last: (Millis, (u64, u64)),
     peak: (f64, u64),
 }
@@ -122,7 +130,7 @@ pub(crate) struct GpuMeter {
 impl GpuMeter {
     pub(crate) fn new(start: Millis, end: Millis, parts: usize) -> Self {
         let part_ms = end.since(start).div_ceil(parts.max(1) as u64).max(1);
-        Self { start, part_ms, parts: vec![(0, 0); parts.max(1)], last: (start, (0, 0)), peak: (0.0, 0) }
+        Self { start, part_ms, parts: vec![(0, 0, 0); parts.max(1)], last: (start, (0, 0)), peak: (0.0, 0) }
     }
 
     /// What is in use from `now` on.
@@ -135,6 +143,7 @@ impl GpuMeter {
             let span = u128::from(to.since(from).max(1));
             self.parts[part].0 += u128::from(was_used) * span;
             self.parts[part].1 += u128::from(was_all) * span;
+            self.parts[part].2 += span;
             from = from.plus(span as u64);
         }
         self.last = (now.max(self.last.0), (used, all));
@@ -145,20 +154,22 @@ impl GpuMeter {
     pub(crate) fn finish(mut self, end: Millis) -> GpuUse {
         let last = self.last.1;
         self.note(end, last);
-        let percent = |(used, all): (u128, u128)| if all == 0 { 0.0 } else { used as f64 * 100.0 / all as f64 };
+        let percent = |used: u128, all: u128| if all == 0 { 0.0 } else { used as f64 * 100.0 / all as f64 };
         let sum = self.parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-        let gpus = |milli: u128| milli as f64 / (self.part_ms as f64 * 1000.0);
-        let point = |(number, part): (usize, &(u128, u128))| GpuPoint {
+        let gpus = |milli: u128, span: u128| milli as f64 / (span.max(1) as f64 * 1000.0);
+        // A simulation that ends early has parts that never came.
+        let came = self.parts.iter().enumerate().filter(|(_, part)| part.2 > 0);
+        let point = |(number, part): (usize, &(u128, u128, u128))| GpuPoint {
             from_seconds: number as u64 * self.part_ms / 1000,
-            percent: percent(*part),
-            used: gpus(part.0),
-            all: gpus(part.1),
+            percent: percent(part.0, part.1),
+            used: gpus(part.0, part.2),
+            all: gpus(part.1, part.2),
         };
         GpuUse {
-            mean_percent: percent(sum),
+            mean_percent: percent(sum.0, sum.1),
             peak_percent: self.peak.0,
             peak_gpus: self.peak.1 as f64 / 1000.0,
-            over_time: self.parts.iter().enumerate().map(point).collect(),
+            over_time: came.map(point).collect(),
         }
     }
 }

@@ -9,7 +9,7 @@ use berth_api::resources::{LoadSeries, SimulationSpec, StockColumn, StockSeries}
 use berth_control::ports::{Events, ObjectKey};
 use berth_control::store::MemoryStore;
 use berth_control::{Controller, OpenError, Refused, Settings};
-use berth_core::ids::{Millis, WorkloadKey};
+use berth_core::ids::Millis;
 use berth_core::policy::Policies;
 
 use crate::alibaba::{Trace, TraceError};
@@ -111,26 +111,30 @@ impl<'a> Run<'a> {
             meter: GpuMeter::new(simulation.now(), end, PARTS),
             simulation,
             policies,
-            gather: Gather { out: events, ..Gather::default() },
+            gather: Gather::new(events),
             digest,
             all: Pass::default(),
             began: Instant::now(),
         })
     }
 
-    /// One instant: everything that is due, then tasks that ended leave.
-    fn pass(&mut self) -> Result<Option<Millis>, SimulateError> {
-        let now = self.simulation.now();
-        let mut driver = Driver {
+    fn driver(&mut self) -> Driver<'_> {
+        Driver {
             controller: &mut self.controller,
             simulation: &mut self.simulation,
             policies: self.policies,
             events: &mut self.gather,
-        };
-        let pass = driver.pass()?;
-        for (workload, _) in &pass.scaled {
-            self.gather.asked(workload, now);
         }
+    }
+
+    /// One instant: everything that is due, then tasks that ended leave.
+    fn pass(&mut self) -> Result<Option<Millis>, SimulateError> {
+        let now = self.simulation.now();
+        let scaled = self.driver().scale()?;
+        for (workload, replicas) in &scaled {
+            self.gather.scaled(workload, *replicas, now);
+        }
+        let pass = self.driver().pass()?;
         self.all.add(&pass);
         self.meter.note(now, self.simulation.gpu_milli());
         let ended = std::mem::take(&mut self.gather.ended);
@@ -224,10 +228,10 @@ pub fn simulate_fleet<'a>(
     };
     let mut run = Run::new(simulation, options.seed, end, policies, events)?;
     for object in objects {
-        if let Object::Manifest(manifest) = object {
-            if berth_api::interpret::components(manifest).is_ok_and(|asked| !asked.components.is_empty()) {
-                run.gather.submitted(&manifest.key(), START);
-            }
+        if let Object::Manifest(manifest) = object
+            && berth_api::interpret::components(manifest).is_ok_and(|asked| !asked.components.is_empty())
+        {
+            run.gather.submitted(&manifest.key(), START);
         }
     }
     run.controller.apply(objects.to_vec(), START)?;
