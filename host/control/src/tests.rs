@@ -108,6 +108,24 @@ fn a_stock_out_sends_the_rest_elsewhere() {
 }
 
 #[test]
+fn causes_of_failed_orders_are_told_apart() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
+    scene.provider.stock.values_mut().for_each(|left| *left = 0);
+    scene.provider.cause = Some(crate::ports::OrderFailure::NoQuota);
+    scene.run_for(50_000);
+    let row = &scene.controller.stock()[0];
+    assert_ne!(row.stock.state, STATE, "no stock and no quota are different things");
+    assert!(row.stock.retry_at > scene.clock.0);
+    let waiting = scene.controller.workloads()[0].waiting.clone().unwrap();
+    assert!(waiting.message.contains("NoQuota for gpu.large in zone-a"), "{waiting}");
+    // After a while it is tried again, and an order that is delivered clears the matter.
+    scene.provider.stock.values_mut().for_each(|left| *left = 5);
+    scene.run_for(300_000);
+    assert_eq!(scene.settled(), Settled::Done, "{:?}", scene.said());
+    assert!(scene.controller.state().offerings().all(|(_, known)| known.failure().is_none()));
+}
+
+#[test]
 fn what_cannot_be_placed_waits_with_a_reason() {
     let mut scene = scene(&[("a", 1.0)], &deployment("web", 12));
     scene.run_for(600_000);

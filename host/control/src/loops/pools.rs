@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use berth_api::Object;
-use berth_api::resources::{OfferingStatus, StockReport};
 use berth_core::fleet::{OfferingKey, Stock};
 use berth_core::ids::{Millis, OrderId, WorkloadKey};
 
@@ -83,7 +82,7 @@ fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: M
     match ended {
         Ended::Delivered | Ended::Rest => {
             if ended == Ended::Delivered {
-                batch.writes.extend(teach(state, &offering, |known| known.after_success()));
+                batch.writes.extend(teach(state, &offering, None, |known| known.after_success()));
             }
             events.push(What::NodesReady { order: order.id, cluster, pool, nodes: order.nodes });
         }
@@ -111,7 +110,7 @@ fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: M
 }
 
 fn failure(state: &State, offering: &OfferingKey, cause: OrderFailure, now: Millis) -> Option<Write> {
-    teach(state, offering, |known| {
+    teach(state, offering, Some(cause), |known| {
         let wait = doubled(state.settings.stock_retry_ms, known.failures());
         Some(known.after_failure(cause, now, wait))
     })
@@ -121,13 +120,12 @@ fn failure(state: &State, offering: &OfferingKey, cause: OrderFailure, now: Mill
 fn teach(
     state: &State,
     offering: &OfferingKey,
+    failure: Option<OrderFailure>,
     lesson: impl FnOnce(&crate::state::KnownOffering) -> Option<Stock>,
 ) -> Option<Write> {
     let known = state.offerings.get(offering)?;
     let stock = lesson(known)?;
-    let mut object = known.object.clone();
-    object.status = Some(OfferingStatus { stock: StockReport::from(&stock) });
-    let object = Object::Offering(object);
+    let object = Object::Offering(known.taught(&stock, failure));
     let key = ObjectKey::from(&object.key());
     Some(Write { key, expected: Expected::At(known.revision), value: Some(Arc::from(object.to_json())) })
 }

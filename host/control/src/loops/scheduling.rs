@@ -10,14 +10,14 @@ use std::sync::Arc;
 use berth_core::ids::{Millis, ShapeRow, WorkloadKey};
 use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, RunningWorkload};
 use berth_core::policy::{How, Kind, Policies, Tables};
-use berth_core::reason::Reason;
+use berth_core::reason::{Code, Reason};
 use berth_core::workload::{Division, Workload};
 use serde::{Deserialize, Serialize};
 
 use super::write_record;
 use crate::action::Action;
 use crate::event::{ClusterReplicas, Event, What};
-use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, Write};
+use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
 use crate::record::{Record, Reservation, Retiring};
 use crate::state::{State, Waiting, WorkloadState, head_key, objects::Head};
 
@@ -174,14 +174,18 @@ impl Scheduler {
         state: &State,
         entries: &[Entry],
         alike: BTreeMap<WorkloadKey, WorkloadKey>,
-        plan: Plan,
+        mut plan: Plan,
         now: Millis,
     ) -> Cycle {
-        let changed: BTreeSet<&WorkloadKey> = plan.changes.iter().map(|change| &change.placement.workload).collect();
         let mut cycle = Cycle { decisions: entries.len(), ..Cycle::default() };
-        for waiting in &plan.report.waiting {
+        let failures = refused_orders(state, now);
+        for waiting in &mut plan.report.waiting {
+            if waiting.reason.code == Code::NoStock && !failures.is_empty() {
+                waiting.reason.message.push_str(&failures);
+            }
             cycle.waiting.push((waiting.workload.clone(), waiting.reason.clone()));
         }
+        let changed: BTreeSet<&WorkloadKey> = plan.changes.iter().map(|change| &change.placement.workload).collect();
         let reasons: BTreeMap<&WorkloadKey, &Reason> =
             plan.report.waiting.iter().map(|waiting| (&waiting.workload, &waiting.reason)).collect();
         for entry in entries {
@@ -255,6 +259,17 @@ impl Scheduler {
         let about = Some(ObjectKey::from(&record.workload));
         batch.history.push(HistoryEntry { at: now, about, value: json(&entry) });
     }
+}
+
+/// Offerings that are left alone for another cause than stock, in words: what the planner takes for out of stock.
+fn refused_orders(state: &State, now: Millis) -> String {
+    const FEW: usize = 3;
+    let blocked = state.offerings().filter(|(_, known)| known.stock().retry_at > now);
+    let causes = blocked.filter_map(|(key, known)| {
+        let cause = known.failure().filter(|cause| *cause != OrderFailure::NoStock)?;
+        Some(format!("; {cause:?} for {} in {} at the last order", key.instance_type, key.zone))
+    });
+    causes.take(FEW).collect()
 }
 
 fn json(value: &impl Serialize) -> Arc<[u8]> {
