@@ -21,7 +21,7 @@ use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write
 use crate::record::{Record, Reservation, Retiring};
 use crate::state::{State, Waiting, WorkloadState, head_key, objects::Head};
 
-/// Of workloads that are alike, how many are tried in one cycle.
+/// Of workloads that are alike and were tried before, how many are tried in one cycle.
 const ALIKE: usize = 16;
 /// Records of decisions between two copies of the tables that they refer to.
 const TABLES_EVERY: u64 = 2048;
@@ -125,15 +125,15 @@ fn batch(state: &State, now: Millis) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey,
     found.sort_by_key(|(key, waiting, workload)| (std::cmp::Reverse(workload.priority), waiting.since, *key));
     let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
     let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
-    for (key, _, workload) in found {
+    for (key, waiting, workload) in found {
         if chosen.len() >= state.settings.gang_batch {
             break;
         }
         let (count, last) = classes.entry(class(state, workload)).or_insert_with(|| (0, key.clone()));
-        if *count >= ALIKE {
+        if *count >= ALIKE && waiting.attempts > 0 {
             alike.insert(key.clone(), last.clone());
         } else {
-            *count += 1;
+            *count += usize::from(waiting.attempts > 0);
             *last = key.clone();
             chosen.push(key.clone());
         }
@@ -198,6 +198,12 @@ impl Scheduler {
         let same = alike.into_iter().filter_map(|(key, like)| Some((key, (*reasons.get(&like)?).clone())));
         let same: Vec<(WorkloadKey, Reason)> = same.collect();
         cycle.waiting.extend(same);
+        self.write(state, &plan, now, &mut cycle);
+        cycle
+    }
+
+    /// The batch that commits a plan with its records, if there is anything to write; and what people are told.
+    fn write(&mut self, state: &State, plan: &Plan, now: Millis, cycle: &mut Cycle) {
         let told = |waiting: &&berth_core::plan::Waiting| {
             state.workloads.get(&waiting.workload).is_some_and(|one| one.told != Some(waiting.reason.code))
         };
@@ -210,9 +216,9 @@ impl Scheduler {
         let failures: Vec<Event> = failures.map(|what| Event { at: now, what }).collect();
         if plan.changes.is_empty() && news.iter().all(|waiting| waiting.record.is_none()) {
             cycle.actions.extend(failures.into_iter().map(Action::Emit));
-            return cycle;
+            return;
         }
-        let mut batch = Batch { writes: vec![head(state, &plan)], history: Vec::new() };
+        let mut batch = Batch { writes: vec![head(state, plan)], history: Vec::new() };
         let mut events = failures;
         for change in &plan.changes {
             let key = &change.placement.workload;
@@ -229,9 +235,8 @@ impl Scheduler {
                 self.remember(&mut batch, (Vec::new(), Some(waiting.reason.clone())), record, now);
             }
         }
-        batch.history.push(HistoryEntry { at: now, about: None, value: json(&plan_entry(&plan)) });
+        batch.history.push(HistoryEntry { at: now, about: None, value: json(&plan_entry(plan)) });
         cycle.actions.push(Action::Commit { batch, events });
-        cycle
     }
 
     /// Adds a decision to the history, with its tables where the history may not have them.

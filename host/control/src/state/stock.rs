@@ -87,7 +87,10 @@ impl KnownOffering {
     pub(crate) fn after_success(&self) -> Option<Stock> {
         let learned = self.learned();
         let probe = learned.probe.saturating_mul(2).min(MOST);
-        let doubtful = learned.probe < TRUSTED || learned.state == StockState::OutOfStock || self.failure().is_some();
+        // Where nobody says how much there is, each success allows more.
+        let uncounted = self.stock().lower_bound == 0 && probe > learned.probe;
+        let doubtful =
+            uncounted || learned.probe < TRUSTED || learned.state == StockState::OutOfStock || self.failure().is_some();
         doubtful.then(|| {
             let state = if learned.state == StockState::OutOfStock { StockState::Unknown } else { learned.state };
             Stock { state, probe, retry_at: Millis(0), ..learned }
