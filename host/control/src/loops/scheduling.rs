@@ -2,11 +2,13 @@
 //!
 //! The queue has one entry a workload. An entry is due when its back-off is over, or earlier when there may be more room
 //! than at its last try. Of many alike only some are tried at a time: where they find no room, the others would not either.
-//! A plan commits as one batch by compare-and-set; on a conflict the loops read again and decide again.
+//! Every plan passes the independent check before it commits, as one batch by compare-and-set; on a conflict the loops read
+//! again and decide again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use berth_core::check::{Violation, check_plan};
 use berth_core::ids::{Millis, ShapeRow, WorkloadKey};
 use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, RunningWorkload};
 use berth_core::policy::{How, Kind, Policies, Tables};
@@ -157,16 +159,25 @@ impl Scheduler {
         } else {
             Vec::new()
         };
-        let input = Input {
-            snapshot: &state.snapshot,
-            entries: &entries,
-            running: &running,
-            parent: state.plan,
-            now,
-            seed: state.settings.seed,
-        };
-        let plan = self.planner.plan(&input, policies);
-        self.conclude(state, &entries, alike, plan, now)
+        let mut entries = entries.as_slice();
+        loop {
+            let input = Input {
+                snapshot: &state.snapshot,
+                entries,
+                running: &running,
+                parent: state.plan,
+                now,
+                seed: state.settings.seed,
+            };
+            let plan = self.planner.plan(&input, policies);
+            let violations = check_plan(&state.snapshot, entries, &running, &plan);
+            match (violations.first(), entries) {
+                (None, _) => return self.conclude(state, entries, alike, plan, now),
+                (Some(violation), [only]) => return refuse(&only.workload.key, violation, now),
+                // The front half by itself: what is wrong is alone in the end, and holds up nobody else.
+                (Some(_), _) => entries = &entries[..entries.len() / 2],
+            }
+        }
     }
 
     fn conclude(
@@ -275,6 +286,19 @@ fn refused_orders(state: &State, now: Millis) -> String {
         Some(format!("; {cause:?} for {} in {} at the last order", key.instance_type, key.zone))
     });
     causes.take(FEW).collect()
+}
+
+/// A plan that breaks an invariant is never committed. Its workload waits, and somebody should hear of it.
+fn refuse(workload: &WorkloadKey, violation: &Violation, now: Millis) -> Cycle {
+    tracing::error!(code = violation.code(), %violation, %workload, "plan refused by the check");
+    let reason = Reason::new(Code::PlanRefused, violation.to_string());
+    let what = What::PlanRefused { workload: workload.clone(), violation: violation.to_string() };
+    Cycle {
+        actions: vec![Action::Emit(Event { at: now, what })],
+        decisions: 1,
+        waiting: vec![(workload.clone(), reason)],
+        confirmed: Vec::new(),
+    }
 }
 
 fn json(value: &impl Serialize) -> Arc<[u8]> {
