@@ -108,11 +108,6 @@ pub enum What {
         workload: Option<WorkloadKey>,
         what: String,
     },
-    /// The independent check refused a plan: a fault of the planner, which must not happen.
-    PlanRefused {
-        workload: WorkloadKey,
-        violation: String,
-    },
 }
 
 impl What {
@@ -124,8 +119,7 @@ impl What {
             | What::NodesOrdered { workload, .. }
             | What::WorkloadReady { workload, .. }
             | What::Moved { workload, .. }
-            | What::Finished { workload, .. }
-            | What::PlanRefused { workload, .. } => Some(workload),
+            | What::Finished { workload, .. } => Some(workload),
             What::PolicyFailed { workload, .. } => workload.as_ref(),
             _ => None,
         }
@@ -201,7 +195,6 @@ impl fmt::Display for What {
                 workload.as_ref().map_or(Ok(()), |workload| write!(f, " for {workload}"))?;
                 write!(f, ": {what}")
             }
-            What::PlanRefused { workload, violation } => write!(f, "refused    a plan for {workload}: {violation}"),
         }
     }
 }

@@ -75,8 +75,6 @@ codes! {
     UnknownKind = "UnknownKind",
     /// The object is not valid.
     Invalid = "Invalid",
-    /// The independent check found the plan unsound: a fault of the planner.
-    PlanRefused = "PlanRefused",
 }
 
 impl fmt::Display for Code {

@@ -185,14 +185,12 @@ impl Directory {
                 policies.insert(name.clone(), policy);
             }
             Err(error) => {
-                // A file that is away for a moment is no refusal yet; the next scan decides.
-                let first_time_away = matches!(&error, LoadError::Read(io) if io.kind() == std::io::ErrorKind::NotFound)
-                    && was.is_some()
-                    && !self.missing.contains(name);
-                if first_time_away {
+                // A file that is away for a moment is no refusal yet; one that stays away takes its policy with it.
+                let away = matches!(&error, LoadError::Read(io) if io.kind() == std::io::ErrorKind::NotFound);
+                if away && was.is_some() && !self.missing.contains(name) {
                     return;
                 }
-                if let Some(was) = was {
+                if let Some(was) = was.filter(|_| !away) {
                     policies.insert(name.clone(), was.clone());
                 }
                 refused.push(Refusal { name: name.to_string(), file, digest, reason: chain(&error) });

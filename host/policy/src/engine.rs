@@ -17,6 +17,10 @@ const TICK_MS: u64 = 2;
 const MAX_STACK: usize = 1 << 20;
 /// Bytes that one call may hand back to the host.
 const HOSTCALL_FUEL: usize = 16 << 20;
+/// Resources that may be alive in one session, which needs a single one.
+const HANDLES: usize = 1_000;
+/// How much more than a call a start may use: interpreters of dynamic languages set themselves up in it.
+const START: u64 = 10;
 
 /// What one call of a policy may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +43,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Limits of a start (instantiation, `describe`, a new session), which may do what a call should not: interpreters of
-    /// dynamic languages set themselves up here.
+    /// Limits of a start: instantiation, `describe`, a new session or its update.
     pub(crate) fn of_start(&self) -> Limits {
-        Limits { fuel: self.fuel.saturating_mul(20), deadline_ms: self.deadline_ms.saturating_mul(20), ..*self }
+        Limits { fuel: self.fuel.saturating_mul(START), deadline_ms: self.deadline_ms.saturating_mul(START), ..*self }
     }
 }
 
@@ -118,11 +121,13 @@ impl Runtime {
         let mut store = Store::new(&self.engine, Guest { memory_bytes: limits.memory_bytes, memory: 0, denied: false });
         store.limiter(|guest| guest);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.set_max_component_handles(HANDLES);
         store
     }
 
     /// Gives the next call its fuel and its time.
     pub(crate) fn arm(&self, store: &mut Store<Guest>, limits: &Limits) -> Result<(), wasmtime::Error> {
+        store.data_mut().denied = false;
         store.set_fuel(limits.fuel)?;
         let ticks = match self.wall_clock {
             WallClock::On => limits.deadline_ms / TICK_MS + 1,
@@ -139,17 +144,19 @@ pub(crate) struct Guest {
     memory_bytes: usize,
     /// Bytes in use, over all its memories.
     pub(crate) memory: usize,
+    /// Whether the call under way was denied more.
     denied: bool,
 }
 
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let after = self.memory.saturating_add(desired.saturating_sub(current));
-        self.denied = after > self.memory_bytes;
-        if !self.denied {
+        let allowed = after <= self.memory_bytes;
+        if allowed {
             self.memory = after;
         }
-        Ok(!self.denied)
+        self.denied |= !allowed;
+        Ok(allowed)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -179,6 +186,6 @@ pub(crate) fn failure(store: &Store<Guest>, error: &wasmtime::Error) -> (Failure
         Some(Trap::OutOfFuel) => (Failure::Fuel, "it used up its fuel".into()),
         Some(Trap::Interrupt) => (Failure::Deadline, "it ran past its deadline".into()),
         Some(trap) => (Failure::Trap, format!("it trapped: {trap}")),
-        None => (Failure::BadAnswer, format!("its answer cannot be read: {}", error.root_cause())),
+        None => (Failure::BadAnswer, format!("its answer cannot be taken: {}", error.root_cause())),
     }
 }

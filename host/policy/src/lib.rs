@@ -7,6 +7,7 @@
 //! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> v0_1
 //! ```
 
+mod bounds;
 mod case;
 mod config;
 mod directory;

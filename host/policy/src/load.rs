@@ -16,10 +16,14 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
+use crate::bounds;
 use crate::engine::{Limits, Runtime, failure};
 use crate::probe;
 use crate::stats::Stats;
 use crate::v0_1::{self, Prepared};
+
+/// Inputs that a policy may name.
+const MAX_NEEDS: usize = 64;
 
 /// Why a file is not loaded. The file itself is named by whoever shows this.
 #[derive(Debug, thiserror::Error)]
@@ -210,8 +214,11 @@ fn description(raw: RawDescription, kind: Kind) -> Result<Description, LoadError
     if raw.kind != kind {
         return invalid(format!("it says that it is a {} policy, but exports {}", raw.kind.as_str(), kind.as_str()));
     }
-    if raw.version.is_empty() || raw.version.len() > 63 {
-        return invalid("version must have 1 to 63 characters".into());
+    if raw.version.is_empty() || raw.version.len() > 63 || !raw.version.chars().all(|c| c.is_ascii_graphic()) {
+        return invalid("version must have 1 to 63 printable characters, such as 1.0.0".into());
+    }
+    if raw.needs.len() > MAX_NEEDS {
+        return invalid(format!("needs names {} inputs, and {MAX_NEEDS} are allowed", raw.needs.len()));
     }
     let config_schema = match raw.config_schema.as_str() {
         "" => None,
@@ -229,7 +236,7 @@ fn description(raw: RawDescription, kind: Kind) -> Result<Description, LoadError
         version: raw.version.into(),
         kind,
         config_schema,
-        doc: raw.doc,
+        doc: bounds::message(raw.doc),
         needs: raw.needs.into_iter().map(Arc::from).collect(),
     })
 }

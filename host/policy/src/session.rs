@@ -93,6 +93,21 @@ impl Slot {
         call: impl FnOnce(&mut v0_1::Session) -> Called<T>,
     ) -> Result<(Result<T, Problem>, u64), CallError> {
         let started = Instant::now();
+        let asked = self.call(runtime, policy, tables, call);
+        let mut stats = policy.stats();
+        stats.called(started.elapsed());
+        let (answer, fuel, memory) = asked?;
+        stats.answered(fuel, memory);
+        Ok((answer, fuel))
+    }
+
+    fn call<T>(
+        &mut self,
+        runtime: &Runtime,
+        policy: &Loaded,
+        tables: &Arc<Tables>,
+        call: impl FnOnce(&mut v0_1::Session) -> Called<T>,
+    ) -> Result<(Result<T, Problem>, u64, usize), CallError> {
         let (mut session, tables) = match self.live.take() {
             Some((session, seen)) if Arc::ptr_eq(&seen, tables) => (session, seen),
             Some((session, seen)) => match changes(&seen, tables) {
@@ -104,9 +119,9 @@ impl Slot {
         let armed = runtime.arm(&mut session.store, &policy.limits);
         let answer = armed.and_then(|()| call(&mut session)).map_err(|error| call_error(&session.store, &error))?;
         let fuel = policy.limits.fuel.saturating_sub(session.store.get_fuel().unwrap_or(0));
-        policy.stats().called(fuel, session.store.data().memory, started.elapsed());
+        let memory = session.store.data().memory;
         self.live = Some((session, tables));
-        Ok((answer, fuel))
+        Ok((answer, fuel, memory))
     }
 
     /// Gives the session up.

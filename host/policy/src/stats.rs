@@ -73,9 +73,9 @@ pub struct PolicyStatus {
     pub reason: Option<String>,
     pub calls: u64,
     pub failures: BTreeMap<Failure, u64>,
-    /// Mean fuel of a call.
+    /// Mean fuel of a call that gave an answer.
     pub fuel_per_call: u64,
-    /// Microseconds of a call.
+    /// Microseconds of a call, starting its session where it had none included.
     pub p50_us: u64,
     pub p99_us: u64,
     /// Bytes of linear memory of its session.
@@ -86,9 +86,13 @@ pub struct PolicyStatus {
 /// Counters of one policy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stats {
+    /// All that were made, failed ones included.
     pub(crate) calls: u64,
+    /// Those that gave an answer.
+    answers: u64,
     pub(crate) failures: BTreeMap<Failure, u64>,
-    pub(crate) fuel: u64,
+    /// Of all answers.
+    fuel: u64,
     pub(crate) memory: u64,
     pub(crate) last_failure: Option<String>,
     pub(crate) taken_out: bool,
@@ -96,11 +100,15 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn called(&mut self, fuel: u64, memory: usize, took: Duration) {
+    pub(crate) fn called(&mut self, took: Duration) {
         self.calls += 1;
+        self.latency.add(took);
+    }
+
+    pub(crate) fn answered(&mut self, fuel: u64, memory: usize) {
+        self.answers += 1;
         self.fuel = self.fuel.saturating_add(fuel);
         self.memory = memory as u64;
-        self.latency.add(took);
     }
 
     pub(crate) fn failed(&mut self, failure: Failure, what: &str) {
@@ -109,7 +117,7 @@ impl Stats {
     }
 
     pub(crate) fn fuel_per_call(&self) -> u64 {
-        self.fuel / self.calls.max(1)
+        self.fuel / self.answers.max(1)
     }
 
     pub(crate) fn quantile_us(&self, quantile: f64) -> u64 {

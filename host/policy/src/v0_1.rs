@@ -9,6 +9,7 @@ use berth_core::policy::Kind;
 use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceAny};
 use wasmtime::{Engine, Error, Store};
 
+use crate::bounds::{self, at_most};
 use crate::engine::Guest;
 use crate::load::RawDescription;
 use crate::session::{Called, Changes};
@@ -181,7 +182,7 @@ fn problem(problem: fleet::Problem) -> host::Problem {
         fleet::ProblemCode::NoCandidate => host::ProblemCode::NoCandidate,
         fleet::ProblemCode::Unsupported => host::ProblemCode::Unsupported,
     };
-    host::Problem { code, message: problem.message }
+    host::Problem { code, message: bounds::message(problem.message) }
 }
 
 fn wrong_kind() -> Error {
@@ -252,8 +253,12 @@ impl Session {
             },
             extra: &extra,
         };
+        let (n, pairs) = (candidates.cluster.len(), candidates.cluster.len() * components.len());
         let answer = guest.session().call_place(&mut self.store, self.resource, request, candidates)?;
-        Ok(answer.map(decision).map_err(problem))
+        if let Ok(decision) = &answer {
+            at_most("assignments", decision.assignments.len(), pairs)?;
+        }
+        Ok(answer.map(|from| decision(from, n * bounds::TERMS)).map_err(problem))
     }
 
     pub(crate) fn admit(&mut self, queue: &host::Queue) -> Called<host::Verdict> {
@@ -301,6 +306,10 @@ impl Session {
             seed: queue.seed,
         };
         let answer = guest.session().call_decide(&mut self.store, self.resource, queue)?;
+        if let Ok(verdict) = &answer {
+            at_most("admitted and held jobs", verdict.admit.len() + verdict.hold.len(), jobs.len())?;
+            at_most("preempted workloads", verdict.preempt.len(), running.len())?;
+        }
         Ok(answer.map(verdict).map_err(problem))
     }
 
@@ -337,21 +346,28 @@ impl Session {
             seed: state.seed,
         };
         let answer = guest.session().call_decide(&mut self.store, self.resource, state)?;
+        if let Ok(moves) = &answer {
+            // A row may go in part at once and in part gracefully.
+            at_most("moves", moves.len(), placed.workload.len() * 2)?;
+        }
         Ok(answer.map(|moves| moves.into_iter().map(one_move).collect()).map_err(problem))
     }
 }
 
-fn decision(from: placement::Decision) -> host::Decision {
+fn decision(from: placement::Decision, terms: usize) -> host::Decision {
     let assignment = |from: placement::Assignment| host::Assignment {
         component: from.component,
         candidate: from.candidate,
         replicas: from.replicas,
     };
-    let term =
-        |from: placement::Term| host::Term { candidate: from.candidate, name: from.name.into(), value: from.value };
+    let term = |from: placement::Term| host::Term {
+        candidate: from.candidate,
+        name: bounds::name(from.name).into(),
+        value: from.value,
+    };
     host::Decision {
         assignments: from.assignments.into_iter().map(assignment).collect(),
-        terms: from.terms.into_iter().map(term).collect(),
+        terms: from.terms.into_iter().take(terms).map(term).collect(),
     }
 }
 
@@ -381,10 +397,13 @@ fn verdict(from: gang::Verdict) -> host::Verdict {
             gang::HoldCode::Behind => host::HoldCode::Behind,
             gang::HoldCode::TooLarge => host::HoldCode::TooLarge,
         },
-        reason: from.reason,
+        reason: bounds::message(from.reason),
     };
-    let preempt =
-        |from: gang::Preempt| host::Preempt { victim: from.victim, beneficiary: from.beneficiary, reason: from.reason };
+    let preempt = |from: gang::Preempt| host::Preempt {
+        victim: from.victim,
+        beneficiary: from.beneficiary,
+        reason: bounds::message(from.reason),
+    };
     host::Verdict {
         admit: from.admit.into_iter().map(admit).collect(),
         hold: from.hold.into_iter().map(hold).collect(),
@@ -397,5 +416,5 @@ fn one_move(from: migration::Move) -> host::Move {
         migration::How::Gracefully => host::How::Gracefully,
         migration::How::AtOnce => host::How::AtOnce,
     };
-    host::Move { row: from.row, replicas: from.replicas, how, reason: from.reason }
+    host::Move { row: from.row, replicas: from.replicas, how, reason: bounds::message(from.reason) }
 }

@@ -82,7 +82,8 @@ fn run(
     signals: &Receiver<Signal>,
     mut report: impl FnMut(&Scan) + Send,
 ) {
-    let mut watching = watcher(directory.path(), look.clone());
+    // Kept for its life alone.
+    let mut _watching = watcher(directory.path(), look.clone());
     let mut wait = DEBOUNCE;
     loop {
         match signals.recv_timeout(wait) {
@@ -92,15 +93,10 @@ fn run(
                     return;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                // A folder that was deleted and made again needs a new watch.
-                watching = None;
-            }
+            // A folder that was deleted and made again needs a new watch; before the scan, so that nothing falls between.
+            Err(RecvTimeoutError::Timeout) => _watching = watcher(directory.path(), look.clone()),
         }
         let scan = directory.scan();
-        if watching.is_none() {
-            watching = watcher(directory.path(), look.clone());
-        }
         wait = if scan.again { DEBOUNCE } else { PERIOD };
         if !scan.changed.is_empty() || !scan.removed.is_empty() || !scan.refused.is_empty() {
             report(&scan);

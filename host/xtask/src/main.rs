@@ -1,7 +1,8 @@
 //! The project's own tools: `cargo run -p xtask -- COMMAND`.
 //!
 //! Owns what a build needs beside cargo: the policies' components with their lock file, and the check of which crate may
-//! use which. It changes nothing outside `policies/`.
+//! use which. It changes nothing outside `policies/`
+//! and the host's test guests.
 
 mod boundaries;
 mod lock;
@@ -33,7 +34,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Policies {
-    /// Build components from `plugins/builtin/` and write `policies/policies.lock`
+    /// Build components from `plugins/builtin/` and `plugins/testing/`, and write `policies/policies.lock`
     Build {
         /// Only this policy
         name: Option<String>,

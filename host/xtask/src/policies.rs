@@ -9,36 +9,38 @@ use sha2::{Digest, Sha256};
 use wit_component::ComponentEncoder;
 
 use crate::lock::{Entry, Lock};
-use crate::sources::{self, hexadecimal};
+use crate::sources::{self, Guest, hexadecimal};
 use crate::wrapper;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const MEND: &str = "build and commit them with `cargo run -p xtask -- policies build`";
 
-/// Builds the built-in policies, or one of them, into `policies/`, and locks them.
+/// Builds the policies whose components are committed, or one of them, and locks them.
 pub(crate) fn build(root: &Path, only: Option<&str>) -> Result<()> {
-    let all = sources::builtin(root)?;
-    let names: Vec<String> = match only {
-        None => all.clone(),
-        Some(name) => all.iter().filter(|known| *known == name).cloned().collect(),
-    };
-    ensure!(!names.is_empty(), "there is no policy {}; there are {}", only.unwrap_or("at all"), all.join(", "));
+    let all = sources::guests(root)?;
+    let chosen: Vec<&Guest> = all.iter().filter(|guest| only.is_none_or(|name| guest.name == name)).collect();
+    ensure!(
+        !chosen.is_empty(),
+        "there is no policy {}; there are {}",
+        only.unwrap_or("at all"),
+        names(&all).join(", ")
+    );
     let mut lock = Lock::read(root)?;
-    lock.0.retain(|name, _| all.contains(name));
-    for (name, component) in components(root, &names, true)? {
-        let path = file(root, &name);
-        let entry = Entry { sources: sources::digest(root, &name)?, component: digest(&component) };
+    lock.0.retain(|name, _| all.iter().any(|guest| guest.name == *name));
+    let built = components(root, &names(chosen.iter().copied()), true)?;
+    for (guest, (name, component)) in chosen.into_iter().zip(built) {
+        let entry = Entry { sources: sources::digest(root, guest)?, component: digest(&component) };
         let news =
             if lock.0.get(&name).is_some_and(|old| old.component == entry.component) { "unchanged" } else { "new" };
-        write(&path, &component)?;
-        println!(
-            "{:<40} {:>4} KiB  {news}",
-            path.strip_prefix(root).unwrap_or(&path).display(),
-            component.len().div_ceil(1024)
-        );
+        write(&root.join(&guest.file), &component)?;
+        println!("{:<40} {:>4} KiB  {news}", guest.file, component.len().div_ceil(1024));
         lock.0.insert(name, entry);
     }
     lock.write(root)
+}
+
+fn names<'a>(guests: impl IntoIterator<Item = &'a Guest>) -> Vec<String> {
+    guests.into_iter().map(|guest| guest.name.clone()).collect()
 }
 
 /// Builds one component from any crate of the plugins workspace.
@@ -57,9 +59,10 @@ pub(crate) fn component(root: &Path, package: &str, output: &Path) -> Result<()>
 pub(crate) fn check(root: &Path, rebuild: bool) -> Result<()> {
     let mut faults = stale(root)?;
     if faults.is_empty() && rebuild {
-        for (name, component) in components(root, &sources::builtin(root)?, true)? {
-            if fs::read(file(root, &name)).is_ok_and(|committed| committed != component) {
-                faults.push(format!("policies/{name}.wasm is not what its sources give"));
+        let guests = sources::guests(root)?;
+        for (guest, (_, component)) in guests.iter().zip(components(root, &names(&guests), true)?) {
+            if fs::read(root.join(&guest.file)).is_ok_and(|committed| committed != component) {
+                faults.push(format!("{} is not what its sources give", guest.file));
             }
         }
     }
@@ -68,32 +71,29 @@ pub(crate) fn check(root: &Path, rebuild: bool) -> Result<()> {
     Ok(())
 }
 
-/// What of `policies/` does not fit the sources; nothing is built.
+/// Which committed components do not fit the sources; nothing is built.
 fn stale(root: &Path) -> Result<Vec<String>> {
     let lock = Lock::read(root)?;
-    let names = sources::builtin(root)?;
+    let guests = sources::guests(root)?;
     let mut faults = Vec::new();
-    for name in &names {
+    for guest in &guests {
+        let Guest { name, file, .. } = guest;
         let Some(entry) = lock.0.get(name) else {
             faults.push(format!("policies/policies.lock has no entry for {name}"));
             continue;
         };
-        if entry.sources != sources::digest(root, name)? {
-            faults.push(format!("policies/{name}.wasm is older than its sources"));
+        if entry.sources != sources::digest(root, guest)? {
+            faults.push(format!("{file} is older than its sources"));
         }
-        match fs::read(file(root, name)) {
+        match fs::read(root.join(file)) {
             Ok(bytes) if digest(&bytes) == entry.component => {}
-            Ok(_) => faults.push(format!("policies/{name}.wasm is not the file that policies.lock names")),
-            Err(error) => faults.push(format!("cannot read policies/{name}.wasm: {error}")),
+            Ok(_) => faults.push(format!("{file} is not the file that policies.lock names")),
+            Err(error) => faults.push(format!("cannot read {file}: {error}")),
         }
     }
-    let unknown = lock.0.keys().filter(|name| !names.contains(name));
+    let unknown = lock.0.keys().filter(|name| !guests.iter().any(|guest| guest.name == **name));
     faults.extend(unknown.map(|name| format!("policies/policies.lock names {name}, which has no sources")));
     Ok(faults)
-}
-
-fn file(root: &Path, name: &str) -> PathBuf {
-    root.join("policies").join(format!("{name}.wasm"))
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -22,32 +22,48 @@ const SHARED: [&str; 7] = [
     "rust-toolchain.toml",
 ];
 
-/// Names of the built-in policies: the folders of `plugins/builtin` that hold a `cdylib`.
+/// Folders of policies, and where their components are committed: those that are built in, and those that test the host.
+const HOMES: [(&str, &str); 2] = [("plugins/builtin", "policies"), ("plugins/testing", "host/policy/tests/guests")];
+
+/// A policy whose component is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Guest {
+    pub(crate) name: String,
+    /// Folder of the crate, from the root.
+    folder: String,
+    /// The component, from the root.
+    pub(crate) file: String,
+}
+
+/// All of them, by name: the folders below [`HOMES`] that hold a `cdylib`.
 ///
 /// # Errors
 /// If the folders cannot be read.
-pub(crate) fn builtin(root: &Path) -> Result<Vec<String>> {
-    let folder = root.join("plugins/builtin");
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-        let manifest = entry.path().join("Cargo.toml");
-        if manifest.is_file() && read(&manifest)?.contains("\"cdylib\"") {
-            names.push(entry.file_name().to_string_lossy().into_owned());
+pub(crate) fn guests(root: &Path) -> Result<Vec<Guest>> {
+    let mut guests = Vec::new();
+    for (home, components) in HOMES.into_iter().filter(|(home, _)| root.join(home).is_dir()) {
+        let cannot = || format!("cannot read {}", root.join(home).display());
+        for entry in fs::read_dir(root.join(home)).with_context(cannot)? {
+            let entry = entry.with_context(cannot)?;
+            let manifest = entry.path().join("Cargo.toml");
+            if manifest.is_file() && read(&manifest)?.contains("\"cdylib\"") {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let (folder, file) = (format!("{home}/{name}"), format!("{components}/{name}.wasm"));
+                guests.push(Guest { name, folder, file });
+            }
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    guests.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(guests)
 }
 
-/// SHA-256 of everything that the component of `name` is made from, in hexadecimal.
+/// SHA-256 of everything that a component is made from, in hexadecimal.
 ///
 /// # Errors
 /// If a source cannot be read.
-pub(crate) fn digest(root: &Path, name: &str) -> Result<String> {
+pub(crate) fn digest(root: &Path, guest: &Guest) -> Result<String> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
-    let own = format!("plugins/builtin/{name}");
-    for start in SHARED.into_iter().chain([own.as_str()]) {
+    for start in SHARED.into_iter().chain([guest.folder.as_str()]) {
         for path in source_files(&root.join(start))? {
             files.insert(relative(root, &path), read(&path)?);
         }
@@ -152,7 +168,7 @@ fn read(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -187,17 +203,18 @@ mod tests {
         write("host/core/src/ids.rs", "");
         write("host/core/src/plan.rs", "");
 
-        assert_eq!(builtin(&folder).unwrap(), ["cost"]);
-        let first = digest(&folder, "cost").unwrap();
+        let [cost] = &guests(&folder).unwrap()[..] else { panic!("one policy, and no folder of tests") };
+        assert_eq!((cost.name.as_str(), cost.file.as_str()), ("cost", "policies/cost.wasm"));
+        let first = digest(&folder, cost).unwrap();
         write("host/core/src/plan.rs", "// not used by the algorithms");
         write("host/core/src/native/tests.rs", "// a test");
         write("plugins/README.md", "text");
-        assert_eq!(digest(&folder, "cost").unwrap(), first);
+        assert_eq!(digest(&folder, cost).unwrap(), first);
         write("host/core/src/ids.rs", "// used by what is used");
-        let second = digest(&folder, "cost").unwrap();
+        let second = digest(&folder, cost).unwrap();
         assert_ne!(second, first);
         write("plugins/Cargo.lock", "[[package]]\nname = \"serde\"\nversion = \"2\"\nchecksum = \"b\"\n");
-        assert_ne!(digest(&folder, "cost").unwrap(), second);
+        assert_ne!(digest(&folder, cost).unwrap(), second);
         fs::remove_dir_all(&folder).unwrap();
     }
 }

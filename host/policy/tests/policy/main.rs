@@ -1,0 +1,15 @@
+//! Policies as components, from the file to the decision: those that are built in, and one that misbehaves.
+//!
+//! `guests/misbehave.wasm` is built from `plugins/testing/misbehave` by `cargo run -p xtask -- policies build`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod breaker;
+mod cases;
+mod limits;
+mod measure;
+mod native;
+mod refusals;
+mod reload;
+mod sessions;
+mod support;
