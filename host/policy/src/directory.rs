@@ -47,8 +47,10 @@ pub struct Directory {
     path: PathBuf,
     runtime: Runtime,
     current: Current,
-    /// Compiled components by digest, so that a file is compiled once.
-    compiled: BTreeMap<Arc<str>, Arc<Compiled>>,
+    /// Compiled components by digest, or why there is none, so that a file is compiled once.
+    compiled: BTreeMap<Arc<str>, Result<Arc<Compiled>, LoadError>>,
+    /// Digests that the scan under way has met.
+    met: BTreeSet<Arc<str>>,
     missing: BTreeSet<PolicyName>,
 }
 
@@ -66,6 +68,7 @@ impl Directory {
             runtime,
             current: Current::default(),
             compiled: BTreeMap::new(),
+            met: BTreeSet::new(),
             missing: BTreeSet::new(),
         }
     }
@@ -129,8 +132,9 @@ impl Directory {
             self.current.swap(Arc::new(set));
         }
         let live = self.current.get();
-        let in_use: BTreeSet<Arc<str>> = live.policies.values().map(|policy| policy.by.digest.clone()).collect();
-        self.compiled.retain(|digest, _| in_use.contains(digest));
+        let mut kept = std::mem::take(&mut self.met);
+        kept.extend(live.policies.values().map(|policy| policy.by.digest.clone()));
+        self.compiled.retain(|digest, _| kept.contains(digest));
         scan
     }
 
@@ -245,11 +249,13 @@ impl Directory {
             Err(error) => return ("".into(), Err(error)),
         };
         let digest = load::digest(&bytes);
+        self.met.insert(digest.clone());
         if let Some(compiled) = self.compiled.get(&digest) {
-            return (digest, Ok(compiled.clone()));
+            return (digest, compiled.clone());
         }
         let compiled = load::compile(&self.runtime, &bytes, limits).map(Arc::new);
-        if let Ok(compiled) = &compiled {
+        // What `describe` does is limited by time too, and may go better another time; all else would only fail again.
+        if !matches!(compiled, Err(LoadError::Describe(_))) {
             self.compiled.insert(digest.clone(), compiled.clone());
         }
         (digest, compiled)

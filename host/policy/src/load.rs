@@ -26,10 +26,10 @@ use crate::v0_1::{self, Prepared};
 const MAX_NEEDS: usize = 64;
 
 /// Why a file is not loaded. The file itself is named by whoever shows this.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("it cannot be read")]
-    Read(#[source] std::io::Error),
+    Read(#[source] Arc<std::io::Error>),
     #[error("it has more than {limit} bytes; raise `max-file-mib` in its limits if that is meant")]
     TooLarge { limit: u64 },
     #[error("it is no WebAssembly component: {0}")]
@@ -121,9 +121,10 @@ impl Loaded {
 
 /// Reads a whole file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let file = std::fs::File::open(path).map_err(LoadError::Read)?;
+    let cannot = |error: std::io::Error| LoadError::Read(Arc::new(error));
+    let file = std::fs::File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > limit {
         return Err(LoadError::TooLarge { limit });
     }
@@ -151,10 +152,8 @@ pub(crate) fn compile(runtime: &Runtime, bytes: &[u8], limits: &Limits) -> Resul
     let prepared = Prepared::new(&runtime.engine, &component, kind).map_err(types)?;
     let mut store = runtime.store(limits);
     runtime.arm(&mut store, &limits.of_start()).map_err(types)?;
-    let raw = prepared.describe(&mut store).map_err(|error| {
-        let trapped = error.downcast_ref::<wasmtime::Trap>().is_some();
-        if trapped { LoadError::Describe(failure(&store, &error).1) } else { types(error) }
-    })?;
+    let described = prepared.describe(&mut store).map_err(types)?;
+    let raw = described.map_err(|error| LoadError::Describe(failure(&store, &error).1))?;
     let description = description(raw, kind)?;
     let ty = component.component_type();
     let exports = ty.exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();

@@ -82,13 +82,18 @@ impl Prepared {
         Ok(Self { about: about::GuestIndices::new(&pre)?, pre, kind: indices })
     }
 
-    /// Instantiates it, which checks the types of its exports, and asks it what it is.
-    pub(crate) fn describe(&self, store: &mut Store<Guest>) -> Result<RawDescription, Error> {
-        let instance = self.pre.instantiate(&mut *store)?;
+    /// Checks the types of its exports, and asks it what it is.
+    ///
+    /// # Errors
+    /// Exports of other types; within, what the guest did wrong.
+    pub(crate) fn describe(&self, store: &mut Store<Guest>) -> Result<Result<RawDescription, Error>, Error> {
+        let instance = match self.pre.instantiate(&mut *store) {
+            Ok(instance) => instance,
+            Err(error) => return Ok(Err(error)),
+        };
         self.calls(store, &instance)?;
         let about = self.about.load(&mut *store, &instance)?;
-        let described = about.call_describe(store)?;
-        Ok(RawDescription {
+        Ok(about.call_describe(store).map(|described| RawDescription {
             kind: match described.kind {
                 about::Kind::Placement => Kind::Placement,
                 about::Kind::Gang => Kind::Gang,
@@ -99,7 +104,7 @@ impl Prepared {
             config_schema: described.config_schema,
             doc: described.doc,
             needs: described.needs,
-        })
+        }))
     }
 
     fn calls(&self, store: &mut Store<Guest>, instance: &Instance) -> Result<Calls, Error> {

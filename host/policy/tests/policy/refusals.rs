@@ -87,6 +87,15 @@ fn a_file_that_is_too_large() {
 }
 
 #[test]
+fn a_start_that_exceeds_its_limits() {
+    let guest = fs::read(misbehave()).unwrap();
+    let config = "[policy.misbehave]\nlimits = { memory-mib = 1 }\n";
+    holds(&refused("misbehave.wasm", &guest, config), &["`describe` failed: it wanted more than its 1 MiB of memory"]);
+    let config = "[policy.misbehave]\nlimits = { fuel = 10 }\n";
+    holds(&refused("misbehave.wasm", &guest, config), &["`describe` failed: it used up its fuel"]);
+}
+
+#[test]
 fn a_configuration_that_its_schema_refuses() {
     let guest = fs::read(misbehave()).unwrap();
     let config = "[policy.misbehave]\nconfig = { tag = \"high\" }\n";
