@@ -116,12 +116,13 @@ pub struct ClusterObservation {
     pub reachable: bool,
     /// Since when `reachable` is what it is.
     pub since: Millis,
-    /// Ascending by name.
-    pub nodes: Vec<NodeObservation>,
+    /// Ascending by name. A node that did not change is the same value behind the same `Arc` as before, where the port can
+    /// have it so: then whatever compares it does not look inside.
+    pub nodes: Vec<Arc<NodeObservation>>,
     pub workloads: BTreeMap<WorkloadKey, WorkloadObservation>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeObservation {
     pub name: Arc<str>,
     pub pool: PoolName,

@@ -44,7 +44,8 @@ impl Controller {
         let mut rows = Vec::new();
         for (cluster, member) in self.state.clusters() {
             for (name, pool) in &member.pools {
-                let nodes: Vec<&NodeObservation> = member.nodes.iter().filter(|node| node.pool == *name).collect();
+                let nodes: Vec<&NodeObservation> =
+                    member.nodes.iter().map(|node| &**node).filter(|node| node.pool == *name).collect();
                 rows.push(PoolRow {
                     cluster: cluster.clone(),
                     name: name.clone(),
@@ -251,7 +252,7 @@ fn waits(workload: &WorkloadState) -> Option<Reason> {
 }
 
 fn cluster_row(state: &State, name: &ClusterName, member: &Member) -> ClusterRow {
-    let nodes: Vec<&NodeObservation> = member.nodes.iter().collect();
+    let nodes: Vec<&NodeObservation> = member.nodes.iter().map(|node| &**node).collect();
     let spec = member.object.as_ref().map(|object| &object.spec);
     let placed = member.placed.iter().filter_map(|key| state.record(key));
     let shares = placed.flat_map(|record| &record.placement.shares).filter(|share| share.cluster == *name);

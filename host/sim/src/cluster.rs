@@ -433,8 +433,8 @@ impl Cluster {
         for name in std::mem::take(&mut self.dirty_nodes) {
             let place = self.observed.nodes.binary_search_by(|seen| seen.name.cmp(&name));
             match (self.see_node(&name), place) {
-                (Some(node), Ok(at)) => self.observed.nodes[at] = node,
-                (Some(node), Err(at)) => self.observed.nodes.insert(at, node),
+                (Some(node), Ok(at)) => self.observed.nodes[at] = Arc::new(node),
+                (Some(node), Err(at)) => self.observed.nodes.insert(at, Arc::new(node)),
                 (None, Ok(at)) => _ = self.observed.nodes.remove(at),
                 (None, Err(_)) => {}
             }

@@ -43,7 +43,8 @@ impl Look<'_> {
     /// Removes what may go, and says when more may.
     fn step(&self, now: Millis, actions: &mut Vec<Action>) -> Option<Millis> {
         let rules = &self.pool.object.spec.scale_down;
-        let here: Vec<&NodeObservation> = self.member.nodes.iter().filter(|node| node.pool == *self.name).collect();
+        let here: Vec<&NodeObservation> =
+            self.member.nodes.iter().map(|node| &**node).filter(|node| node.pool == *self.name).collect();
         let gone = here.iter().filter(|node| self.leaves(node, now)).count();
         let spare = here.len().saturating_sub(gone).saturating_sub(self.pool.object.spec.min as usize);
         if spare == 0 || self.in_use() {

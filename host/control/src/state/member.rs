@@ -20,7 +20,7 @@ pub struct Member {
     pub reachable: bool,
     pub since: Millis,
     /// Ascending by name.
-    pub nodes: Vec<NodeObservation>,
+    pub nodes: Vec<Arc<NodeObservation>>,
     pub workloads: BTreeMap<WorkloadKey, WorkloadObservation>,
     /// Workloads of which something is placed here.
     pub(crate) placed: BTreeSet<WorkloadKey>,

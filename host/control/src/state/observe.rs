@@ -13,7 +13,7 @@ use crate::event::{Event, What};
 use crate::ports::{ClusterObservation, NodeObservation};
 
 /// What is free on ready nodes, to see whether there is more than before.
-fn room(nodes: &[NodeObservation]) -> (usize, NamedAmounts) {
+fn room(nodes: &[Arc<NodeObservation>]) -> (usize, NamedAmounts) {
     let mut free = NamedAmounts::new();
     let ready = nodes.iter().filter(|node| node.ready);
     for (name, amount) in ready.clone().flat_map(|node| &node.free) {
@@ -58,7 +58,7 @@ impl State {
         events
     }
 
-    fn take_nodes(&mut self, cluster: &ClusterName, nodes: &[NodeObservation], now: Millis) {
+    fn take_nodes(&mut self, cluster: &ClusterName, nodes: &[Arc<NodeObservation>], now: Millis) {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
         let known: BTreeSet<&Arc<str>> = member.nodes.iter().map(|node| &node.name).collect();
         let mut added: BTreeSet<PoolName> = BTreeSet::new();

@@ -48,6 +48,22 @@ fn unbound(
     missing
 }
 
+/// Nodes that are alike, one for all of them, with their number; in the order of the first of each.
+fn alike(nodes: &[Arc<NodeObservation>]) -> Vec<(&NodeObservation, u32)> {
+    let mut groups: Vec<(&NodeObservation, u32)> = Vec::new();
+    let mut places = BTreeMap::new();
+    for node in nodes {
+        let capacity = node.capacity_type;
+        let key = (&node.instance_type, &node.zone, capacity, &node.shared, &node.free, &node.allocatable);
+        let place = *places.entry(key).or_insert_with(|| {
+            groups.push((node, 0));
+            groups.len() - 1
+        });
+        groups[place].1 += 1;
+    }
+    groups
+}
+
 impl State {
     /// Writes the rows of a cluster's pools again, and finds out which replicas have no room.
     pub(super) fn refresh(&mut self, cluster: &ClusterName, now: Millis) {
@@ -110,9 +126,10 @@ impl State {
         let keys = to_core::pool_offerings(object, member.object.as_ref()?, offerings);
         let rows: Vec<OfferingRow> = keys.iter().filter_map(|key| self.snapshot.offering_row(key)).collect();
         let mut spec = to_core::pool(object, rows.clone()).spec;
-        let ready =
-            |node: &&NodeObservation| node.ready && node.pool == *pool && !member.removing.contains_key(&node.name);
-        let nodes: Vec<NodeObservation> = member.nodes.iter().filter(ready).cloned().collect();
+        let ready = |node: &&Arc<NodeObservation>| {
+            node.ready && node.pool == *pool && !member.removing.contains_key(&node.name)
+        };
+        let nodes: Vec<Arc<NodeObservation>> = member.nodes.iter().filter(ready).cloned().collect();
         let in_flight = self.in_flight(cluster, pool);
         // Nodes in flight of an offering that the pool may not use any more still come.
         let flying: Vec<InFlight> = in_flight
@@ -121,13 +138,8 @@ impl State {
             .collect();
         spec.max = spec.max.max(spec.min);
         let mut observed: Vec<ObservedNodes> = Vec::new();
-        for node in &nodes {
-            let one = self.observed_node(node, &rows);
-            let alike = |other: &&mut ObservedNodes| ObservedNodes { count: other.count, ..one.clone() } == **other;
-            match observed.iter_mut().find(alike) {
-                Some(same) => same.count += 1,
-                None => observed.push(one),
-            }
+        for (node, count) in alike(&nodes) {
+            observed.push(ObservedNodes { count, ..self.observed_node(node, &rows) });
         }
         let mut shapes: BTreeMap<Arc<Shape>, u32> = BTreeMap::new();
         for one in unbound {

@@ -59,7 +59,7 @@ impl FakeMembers {
                 continue;
             }
             let before = seen.clone();
-            for node in &mut seen.nodes {
+            for node in seen.nodes.iter_mut().map(Arc::make_mut) {
                 node.free = node.allocatable.clone();
             }
             let here = self.applied.iter().filter(|((cluster, _), _)| cluster == name);
@@ -73,8 +73,11 @@ impl FakeMembers {
                 for (number, part) in interpret::components(manifest).unwrap().components.iter().enumerate() {
                     let mut one = ComponentObservation { desired: part.replicas, ..ComponentObservation::default() };
                     for _ in 0..if done { 0 } else { part.replicas } {
-                        let node =
-                            seen.nodes.iter_mut().find(|node| node.ready && fits(&node.free, &part.shape.requests));
+                        let node = seen
+                            .nodes
+                            .iter_mut()
+                            .map(Arc::make_mut)
+                            .find(|node| node.ready && fits(&node.free, &part.shape.requests));
                         let Some(node) = node else { continue };
                         for (resource, amount) in &part.shape.requests {
                             *node.free.get_mut(resource).unwrap() -= amount;
@@ -94,7 +97,7 @@ impl FakeMembers {
                 workloads.insert(key.clone(), WorkloadObservation { digest: digest.clone(), components, finished });
             }
             seen.workloads = workloads;
-            for node in &mut seen.nodes {
+            for node in seen.nodes.iter_mut().map(Arc::make_mut) {
                 let idle = !busy.contains(&node.name);
                 node.idle_since = idle.then(|| node.idle_since.unwrap_or(now));
             }
@@ -231,7 +234,7 @@ impl Scene {
         let seen = self.members.seen.get_mut(cluster).unwrap();
         for _ in 0..count {
             let name = format!("{pool}-{}", seen.nodes.len());
-            seen.nodes.push(node(&name, pool, "zone-a", None, &allocatable));
+            seen.nodes.push(Arc::new(node(&name, pool, "zone-a", None, &allocatable)));
         }
         self.members.changed.insert(cluster.into());
     }
@@ -284,7 +287,7 @@ impl Scene {
                 let name = format!("{}-{number}", order.id);
                 let zone = &order.offering.zone;
                 let id = Some(order.id.clone());
-                seen.nodes.push(node(&name, order.pool.as_str(), zone, id, &self.provider.allocatable));
+                seen.nodes.push(Arc::new(node(&name, order.pool.as_str(), zone, id, &self.provider.allocatable)));
             }
             self.members.changed.insert(order.cluster);
         }

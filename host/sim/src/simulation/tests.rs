@@ -142,7 +142,7 @@ fn pools_begin_with_their_minimum_and_an_order_brings_more() {
     run(&mut world, 30);
     assert_eq!(world.ports().provider.order_state(&"o".into()), Some(OrderState::Delivered));
     let node = see(&mut world, "east").nodes[0].clone();
-    assert_eq!((node.order, node.free.get("nvidia.com/gpu"), node.ready), (Some("o".into()), Some(&1), true));
+    assert_eq!((node.order.clone(), node.free.get("nvidia.com/gpu"), node.ready), (Some("o".into()), Some(&1), true));
     assert_eq!(world.ports().provider.order_state(&"other".into()), None);
 }
 
