@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use berth_core::fleet::OfferingKey;
+use berth_core::native;
 use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, PolicyName, PoolName, WorkloadKey};
 use berth_core::placement::PolicyRef;
 use berth_core::reason::Reason;
@@ -133,45 +134,64 @@ impl fmt::Display for Event {
 }
 
 fn by_cluster(clusters: &[ClusterReplicas]) -> String {
-    let parts: Vec<String> = clusters
-        .iter()
-        .map(|at| match (at.before, at.after) {
-            (before, after) if before == after => format!("{} {after}", at.cluster),
-            (0, after) => format!("{} +{after}", at.cluster),
-            (before, after) => format!("{} {before}->{after}", at.cluster),
-        })
-        .collect();
-    parts.join(", ")
+    clusters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for ClusterReplicas {
+    /// Objects without replicas are only there or not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.before, self.after) {
+            (0, 0) => write!(f, "{}", self.cluster),
+            (0, after) => write!(f, "{} +{after}", self.cluster),
+            (before, after) if before == after => write!(f, "{} {after}", self.cluster),
+            (before, after) => write!(f, "{} {before}->{after}", self.cluster),
+        }
+    }
+}
+
+/// An offering as people name it.
+fn named(offering: &OfferingKey) -> String {
+    format!("{} ({}, {})", offering.instance_type, offering.capacity_type.as_str(), offering.zone)
+}
+
+fn failure(cause: OrderFailure) -> &'static str {
+    match cause {
+        OrderFailure::NoStock => "out of stock",
+        OrderFailure::NoQuota => "the account's quota is used up",
+        OrderFailure::NoAddresses => "no addresses are left",
+        OrderFailure::NoPermission => "no permission",
+    }
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             What::Placed { workload, clusters, by, why, short, .. } => {
-                write!(f, "placed     {workload}: {} by {}", by_cluster(clusters), by.name)?;
+                write!(f, "placed     {workload}: {}", by_cluster(clusters))?;
+                // What has no replicas goes where it may, without a policy.
+                if by.name.as_str() != native::NO_POLICY {
+                    write!(f, " by {}", by.name)?;
+                }
                 if !why.is_empty() {
                     write!(f, " ({why})")?;
                 }
                 short.as_ref().map_or(Ok(()), |short| write!(f, "; rest waits: {short}"))
             }
             What::Waiting { workload, reason } => write!(f, "waiting    {workload}: {reason}"),
-            What::NodesOrdered { cluster, pool, offering, nodes, workload, .. } => write!(
-                f,
-                "ordered    {nodes} x {} ({}, {}) for {cluster}/{pool}, for {workload}",
-                offering.instance_type,
-                offering.capacity_type.as_str(),
-                offering.zone
-            ),
+            What::NodesOrdered { cluster, pool, offering, nodes, workload, .. } => {
+                write!(f, "ordered    {nodes} x {} for {cluster}/{pool}, for {workload}", named(offering))
+            }
             What::NodesReady { cluster, pool, nodes, .. } => write!(f, "nodes up   {nodes} in {cluster}/{pool}"),
             What::OrderFailed { cluster, pool, offering, cause, delivered, wanted, .. } => write!(
                 f,
-                "no nodes   {cluster}/{pool}: {cause:?} for {} in {}: {delivered} of {wanted} came",
-                offering.instance_type, offering.zone
+                "no nodes   {cluster}/{pool}: {}: {delivered} of {wanted} x {} came",
+                failure(*cause),
+                named(offering)
             ),
             What::StockChanged { offering, from, to } => {
-                write!(f, "stock      {} in {}: {from} -> {to}", offering.instance_type, offering.zone)
+                write!(f, "stock      {}: {from} -> {to}", named(offering))
             }
-            What::WorkloadReady { workload, replicas } => write!(f, "ready      {workload}: all {replicas} replicas"),
+            What::WorkloadReady { workload, replicas } => write!(f, "ready      {workload}: {replicas} of {replicas} replicas"),
             What::Moved { workload, from, replicas, reason, by } => {
                 write!(f, "moving     {workload}: {replicas} away from {from} by {}: {reason}", by.name)
             }

@@ -63,6 +63,11 @@ impl PolicyHost {
         Self { runtime: directory.runtime().clone(), current: directory.current().clone(), set, live: BTreeMap::new() }
     }
 
+    /// The newest set, which decides from the next cycle on.
+    pub fn set(&self) -> Arc<PolicySet> {
+        self.current.get()
+    }
+
     /// Asks the policy that is named or bound; `Err` names it and says why it did not decide.
     fn ask<T>(
         &mut self,

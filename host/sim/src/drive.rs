@@ -34,6 +34,8 @@ pub struct Pass {
     pub policy_time: Duration,
     /// When something is due next: after now. `None` if nothing will happen by itself.
     pub next: Option<Millis>,
+    /// When something is due next for the controller alone. `None` if nothing is left for it to do.
+    pub wake: Option<Millis>,
 }
 
 impl Pass {
@@ -43,6 +45,7 @@ impl Pass {
         self.decisions += other.decisions;
         self.policy_time += other.policy_time;
         self.next = other.next;
+        self.wake = other.wake;
     }
 }
 
@@ -71,7 +74,6 @@ impl Driver<'_> {
     pub fn pass(&mut self) -> Result<Pass, DriveError> {
         let now = self.simulation.now();
         let mut pass = Pass::default();
-        let mut wake = None;
         self.scale()?;
         while pass.steps < MOST_STEPS {
             let ports = self.simulation.ports();
@@ -86,14 +88,14 @@ impl Driver<'_> {
             pass.actions += report.actions as u64;
             pass.decisions += report.decisions as u64;
             pass.policy_time += report.policy_time;
-            wake = report.next_wake;
+            pass.wake = report.next_wake;
             let more = self.simulation.next_event().is_some_and(|at| at <= now);
             self.simulation.advance(now);
             if report.actions == 0 && !more {
                 break;
             }
         }
-        let next = [wake, self.simulation.next_event()].into_iter().flatten().min();
+        let next = [pass.wake, self.simulation.next_event()].into_iter().flatten().min();
         pass.next = next.map(|at| at.max(now.plus(1)));
         Ok(pass)
     }

@@ -82,6 +82,23 @@ impl Controller {
         Ok(self.try_apply(&objects, now)?)
     }
 
+    /// What [`Controller::apply`] would do, without doing it.
+    ///
+    /// # Errors
+    /// Every fault of every object.
+    pub fn preview(&self, objects: &[Object], now: Millis) -> Result<Vec<Applied>, Refused> {
+        let refusals = self.faults(objects);
+        if !refusals.is_empty() {
+            return Err(Refused::Invalid(refusals));
+        }
+        let preview = |object: &Object| {
+            let key = ObjectKey::from(&object.key());
+            let (outcome, _) = next_version(&key, object, self.state.objects.get(&key), now);
+            Applied { key, outcome, warnings: Vec::new() }
+        };
+        Ok(objects.iter().map(preview).collect())
+    }
+
     fn try_apply(&mut self, objects: &[Object], now: Millis) -> Result<Vec<Applied>, StoreError> {
         let mut batch = Batch::default();
         let mut applied = Vec::new();

@@ -36,6 +36,9 @@ pub fn place(name: &str, request: &Request, candidates: &Candidates) -> Result<D
     }
 }
 
+/// Stands where no policy was asked: for what has no replicas, and where no candidate was left to ask about.
+pub const NO_POLICY: &str = "none";
+
 /// Names a native algorithm as the one that decided.
 pub fn policy_ref(name: &str) -> PolicyRef {
     PolicyRef { name: PolicyName::new(name), version: env!("CARGO_PKG_VERSION").into(), digest: "native".into() }

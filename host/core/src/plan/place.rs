@@ -54,7 +54,7 @@ impl Cycle<'_> {
         if candidates.is_empty() {
             let reason = feasible.problem.take().unwrap_or_else(|| nowhere(&feasible.passed));
             let problem = Problem { code: ProblemCode::NoCandidate, message: reason.message.clone() };
-            let by = native::policy_ref("none");
+            let by = native::policy_ref(native::NO_POLICY);
             let answer = Answer { result: Err(problem), by, fuel: 0, failed: None };
             let record = self.record(ticket, request, candidates, feasible.passed, answer);
             return self.wait(&workload.key, reason, Some(record));
@@ -109,7 +109,7 @@ impl Cycle<'_> {
         let ask = Ask { rules: &workload.rules, wants: &[], held: &held, except: &[] };
         let planner = &mut *self.planner;
         let feasible = planner.feasibility.find(&self.work, &mut planner.rooms, ask);
-        let by = native::policy_ref("none");
+        let by = native::policy_ref(native::NO_POLICY);
         let request = self.request(ticket, &[]);
         let reason =
             feasible.candidates.is_empty().then(|| feasible.problem.unwrap_or_else(|| nowhere(&feasible.passed)));
@@ -135,7 +135,7 @@ impl Cycle<'_> {
 
     /// A workload that wants no replicas gets an empty placement without asking anybody.
     fn nothing(&mut self, ticket: &Ticket<'_>) {
-        let by = native::policy_ref("none");
+        let by = native::policy_ref(native::NO_POLICY);
         let answer = Answer { result: Ok(Decision::default()), by: by.clone(), fuel: 0, failed: None };
         let request = self.request(ticket, &vec![0; ticket.shapes.len()]);
         let record = self.record(ticket, request, Candidates::default(), Vec::new(), answer);
