@@ -1,1 +1,26 @@
-fn main() {}
+//! `berth`: a fleet scheduler for accelerators. This file parses the command line, runs one subcommand, and says how it
+//! ended.
+
+mod cli;
+mod client;
+mod cmd;
+mod fail;
+mod output;
+mod run;
+mod server;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let command = cli::Cli::parse().command;
+    match command.run() {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            fail::print(&error);
+            fail::Exit::Failed.into()
+        }
+    }
+}

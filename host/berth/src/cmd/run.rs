@@ -1,0 +1,111 @@
+//! `berth run`: its arguments, turned once into what [`crate::run`] needs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::client::read_token;
+use crate::fail::{Exit, hinted};
+use crate::run::{self, Config, Fleet};
+
+/// Start a controller, with simulated member clusters
+///
+/// With no arguments it runs the bundled example: three regions with GPU pools that start empty, a model server with its
+/// distribution and override policies, and real series of prices, stock and requests. Each decision is printed as it is
+/// made. What it decides is kept in the data directory; the next run goes on from there.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  berth run
+  berth run --until-settled --speed 0
+  berth run --fleet fleet.yaml --data-dir /var/lib/berth --speed 60
+  berth run --listen 0.0.0.0:7878 --token-file token
+
+Exit codes: 0 stopped, or settled with --until-settled; 1 failed; 2 settled, but something cannot be done, with reasons;
+130 interrupted before it was settled."
+)]
+pub(crate) struct RunArgs {
+    /// Fleet file: clusters, node pools, offerings, and what to simulate [default: the bundled example]
+    #[arg(long, value_name = "FILE")]
+    fleet: Option<PathBuf>,
+    /// Where the store is kept [default: berth-data/NAME, by the name of the fleet file]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder with the policies, watched for changes [default: policies if it is there, otherwise the built-in ones]
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Address of the HTTP API; any but loopback needs --token-file or BERTH_TOKEN
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
+    listen: SocketAddr,
+    /// Simulated seconds in a second; 0 runs as fast as it can
+    #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = speed)]
+    speed: f64,
+    /// Stop when nothing is left to do
+    #[arg(long)]
+    until_settled: bool,
+    /// Stop after this much simulated time, such as 90m
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    length: Option<Duration>,
+    /// Seed of everything in the simulation that is left to chance
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// File with the token that clients must show
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Forget what the data directory holds and start over
+    #[arg(long)]
+    fresh: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed == 0.0 || (0.001..=1e9).contains(&speed) => Ok(speed),
+        _ => Err("use 0, or a number from 0.001 on, such as 60".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = berth_api::duration::Duration::parse(text).map_err(|error| error.to_string())?;
+    Ok(Duration::from_millis(parsed.millis()))
+}
+
+pub(crate) fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    run::run(args.validate()?)
+}
+
+impl RunArgs {
+    fn validate(self) -> anyhow::Result<Config> {
+        let token = match &self.token_file {
+            Some(file) => Some(read_token(file)?),
+            None => std::env::var("BERTH_TOKEN").ok().filter(|token| !token.is_empty()),
+        };
+        if !self.listen.ip().is_loopback() && token.is_none() {
+            let hint = "write a token to a file and pass it with --token-file, or listen on 127.0.0.1";
+            return Err(
+                hinted(format!("{} can be reached from other machines and needs a token", self.listen), hint).into()
+            );
+        }
+        let (fleet, name) = match self.fleet {
+            None => (Fleet::Example, "example".into()),
+            Some(file) => {
+                let name = file.file_stem().unwrap_or_default().to_owned();
+                (Fleet::File(file), name)
+            }
+        };
+        let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("berth-data").join(name));
+        Ok(Config {
+            fleet,
+            data_dir,
+            policies: self.policies,
+            listen: self.listen,
+            token,
+            speed: self.speed,
+            until_settled: self.until_settled,
+            length_ms: self.length.map(|length| length.as_millis() as u64),
+            seed: self.seed,
+            fresh: self.fresh,
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! The fleet file and the data directory: what is read at the start, and what is kept beside the store.
+//!
+//! Beside the store lie `fleet.yaml`, the fleet file as it was applied last, and `world.json`, the simulated fleet as it
+//! stood when it was last saved. The store is the controller's truth; the saved world is what its clusters would show.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use berth_api::fleet_file::load_fleet;
+use berth_api::resources::SimulationSpec;
+use berth_api::{Loaded, Object};
+use berth_core::ids::Millis;
+use berth_sim::{Options, Simulation, Source};
+
+use super::{Config, Fleet};
+use crate::fail::hinted;
+
+const APPLIED: &str = "fleet.yaml";
+const WORLD: &str = "world.json";
+const STORE: &str = "berth.redb";
+
+/// The simulated clock starts here when a data directory is new: 2026-01-01T00:00:00Z. Fixed, so that a run can be repeated.
+pub(crate) const EPOCH: Millis = Millis(1_767_225_600_000);
+
+#[derive(Debug)]
+pub(crate) struct FleetFile {
+    /// For people.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) loaded: Loaded,
+    /// Where the series are that it names.
+    pub(crate) source: Source,
+}
+
+impl FleetFile {
+    /// # Errors
+    /// Every fault of the file.
+    pub(crate) fn read(fleet: &Fleet) -> anyhow::Result<Self> {
+        let (name, text, source) = match fleet {
+            Fleet::Example => {
+                ("the bundled example".to_owned(), berth_sim::example::FLEET.to_owned(), berth_sim::example::source())
+            }
+            Fleet::File(file) => {
+                let text = fs::read_to_string(file)
+                    .with_context(|| hinted(format!("the fleet file {} cannot be read", file.display()), ""))?;
+                let folder = file.parent().map_or_else(PathBuf::new, Path::to_owned);
+                (file.display().to_string(), text, Source::Dir(folder))
+            }
+        };
+        let loaded = load_fleet(&name, &text).map_err(|errors| refused(&name, &errors))?;
+        Ok(Self { name, text, loaded, source })
+    }
+}
+
+fn simulation(objects: &[Object]) -> Option<&SimulationSpec> {
+    objects.iter().find_map(|object| match object {
+        Object::Simulation(simulation) => Some(&simulation.spec),
+        _ => None,
+    })
+}
+
+fn refused(name: &str, errors: &[berth_api::LoadError]) -> anyhow::Error {
+    let faults: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+    hinted(format!("{name} is refused{faults}"), "nothing was changed; mend it and start again").into()
+}
+
+/// The data directory.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) dir: PathBuf,
+    /// Whether it held a store before this run.
+    pub(crate) is_new: bool,
+}
+
+impl Home {
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        let dir = config.data_dir.clone();
+        let context =
+            || hinted(format!("the data directory {} cannot be used", dir.display()), "choose another with --data-dir");
+        fs::create_dir_all(&dir).with_context(context)?;
+        if config.fresh {
+            for file in [STORE, APPLIED, WORLD] {
+                remove(&dir.join(file)).with_context(context)?;
+            }
+        }
+        let is_new = !dir.join(STORE).exists();
+        Ok(Self { dir, is_new })
+    }
+
+    /// Objects of the fleet file that are new or changed since it was applied last. What was changed through the API since
+    /// stays, unless the file changed it too.
+    pub(crate) fn changed(&self, fleet: &FleetFile) -> anyhow::Result<Vec<Object>> {
+        let objects = fleet.loaded.objects.clone();
+        let before = match fs::read_to_string(self.dir.join(APPLIED)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(objects),
+            Err(error) => return Err(anyhow!(error).context("the fleet file that was applied last cannot be read")),
+        };
+        if before == fleet.text {
+            return Ok(Vec::new());
+        }
+        // One that cannot be read any more, after a change of version, counts as never applied.
+        let before = load_fleet(APPLIED, &before).unwrap_or_default().objects;
+        Ok(objects.into_iter().filter(|object| !before.contains(object)).collect())
+    }
+
+    pub(crate) fn applied(&self, fleet: &FleetFile) -> anyhow::Result<()> {
+        self.write(APPLIED, fleet.text.as_bytes())
+    }
+
+    /// The simulated fleet as it was saved, or a new one. `objects` is what the store holds.
+    pub(crate) fn world(&self, objects: &[Object], source: &Source, seed: u64) -> anyhow::Result<Simulation> {
+        let spec = simulation(objects);
+        match fs::read(self.dir.join(WORLD)) {
+            Ok(bytes) => Ok(Simulation::restore(&bytes, objects, spec, source)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Simulation::new(objects, spec, seed, EPOCH, source, Options::default())?)
+            }
+            Err(error) => Err(anyhow!(error).context("the saved simulation cannot be read")),
+        }
+    }
+
+    pub(crate) fn save(&self, world: &Simulation) -> anyhow::Result<()> {
+        self.write(WORLD, &world.save())
+    }
+
+    /// Whole or not at all.
+    fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let (file, partial) = (self.dir.join(name), self.dir.join(format!(".{name}")));
+        let written = fs::File::create(&partial).and_then(|mut partial| {
+            io::Write::write_all(&mut partial, bytes)?;
+            partial.sync_all()
+        });
+        let written = written.and_then(|()| fs::rename(&partial, &file));
+        written.with_context(|| hinted(format!("{} cannot be written", file.display()), "is the disk full?"))
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,175 @@
+//! Objects through the API: applied, deleted and read.
+
+use axum::http::StatusCode;
+use berth_api::{LoadError, Loaded, Object, load};
+use berth_control::ports::ObjectKey;
+use berth_control::{Applied, ApplyOutcome, Refused};
+
+use super::engine::Engine;
+use super::kinds;
+use crate::server::error::Refusal;
+use crate::wire::{Items, ObjectRef, Objects, Outcome, Sources};
+
+impl Engine {
+    pub(crate) fn objects(&self, kind: &str, namespace: &str, name: &str) -> Result<Objects, Refusal> {
+        let kind = self.kind(kind)?;
+        let fits = |key: &ObjectKey| {
+            last(&key.kind) == kind
+                && (namespace.is_empty() || key.namespace.is_empty() || *key.namespace == *namespace)
+                && (name.is_empty() || *key.name == *name)
+        };
+        let keys = self.controller.keys();
+        let items = keys.iter().filter(|key| fits(key)).filter_map(|key| self.controller.get(key)).collect();
+        Ok(Objects { kind, items })
+    }
+
+    /// The proper spelling of a kind.
+    pub(super) fn kind(&self, word: &str) -> Result<String, Refusal> {
+        let keys = self.controller.keys();
+        kinds::resolve(word, keys.iter().map(|key| &*key.kind))
+            .map_err(|hint| Refusal::not_found(format!("there is no kind {word:?}")).hint(hint))
+    }
+
+    pub(crate) fn apply(&mut self, sources: &Sources, dry_run: bool) -> Result<Items<Outcome>, Refusal> {
+        let loaded = load_all(sources)?;
+        let now = self.simulation.now();
+        let applied = if dry_run {
+            self.controller.preview(&loaded.objects, now)
+        } else {
+            self.controller.apply(loaded.objects.clone(), now)
+        };
+        let applied = applied.map_err(|refused| self.refusal(refused, &loaded))?;
+        if !dry_run {
+            self.fleet_changed(&loaded)?;
+        }
+        let items =
+            applied.iter().zip(&loaded.objects).map(|(applied, object)| outcome(applied, object, &loaded.warnings));
+        Ok(Items { items: items.collect() })
+    }
+
+    /// Deletes what `references` name. All names are looked up before anything is deleted.
+    pub(crate) fn delete(&mut self, references: &[ObjectRef]) -> Result<Items<Outcome>, Refusal> {
+        let known = self.controller.keys();
+        let mut keys = Vec::new();
+        for reference in references {
+            let kind = self.kind(&reference.kind)?;
+            let fits = |key: &ObjectKey| {
+                last(&key.kind) == kind
+                    && *key.name == *reference.name
+                    && (key.namespace.is_empty() || *key.namespace == *reference.namespace)
+            };
+            let missing = ObjectKey {
+                kind: kind.as_str().into(),
+                namespace: reference.namespace.as_str().into(),
+                name: reference.name.as_str().into(),
+            };
+            let found = known.iter().find(|key| fits(key)).cloned();
+            keys.push(found.unwrap_or(missing));
+        }
+        self.delete_keys(&keys)
+    }
+
+    /// Deletes what manifests name.
+    pub(crate) fn delete_all(&mut self, sources: &Sources) -> Result<Items<Outcome>, Refusal> {
+        let loaded = load_all(sources)?;
+        let keys: Vec<ObjectKey> = loaded.objects.iter().map(|object| ObjectKey::from(&object.key())).collect();
+        self.delete_keys(&keys)
+    }
+
+    fn delete_keys(&mut self, keys: &[ObjectKey]) -> Result<Items<Outcome>, Refusal> {
+        let now = self.simulation.now();
+        let mut items = Vec::new();
+        for key in keys {
+            let deleted =
+                self.controller.delete(key, now).map_err(|refused| self.refusal(refused, &Loaded::default()))?;
+            items.push(Outcome {
+                kind: last(&key.kind).to_owned(),
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
+                outcome: if deleted { "deleted" } else { "not found" }.to_owned(),
+                warnings: Vec::new(),
+            });
+        }
+        Ok(Items { items })
+    }
+
+    /// Lets the simulated fleet follow what was applied.
+    fn fleet_changed(&mut self, loaded: &Loaded) -> Result<(), Refusal> {
+        let of_fleet =
+            |object: &Object| matches!(object, Object::Cluster(_) | Object::NodePool(_) | Object::Offering(_));
+        if loaded.objects.iter().any(of_fleet) {
+            self.simulation.set_fleet(&self.controller.fleet_objects()).map_err(|error| Refusal::internal(&error))?;
+        }
+        Ok(())
+    }
+
+    /// A store that cannot be written stops the program; the client is told all the same.
+    fn refusal(&mut self, refused: Refused, loaded: &Loaded) -> Refusal {
+        match refused {
+            Refused::Invalid(refusals) => {
+                let place = |name: &str| {
+                    let at =
+                        loaded.objects.iter().position(|object| ObjectKey::from(&object.key()).to_string() == name)?;
+                    loaded.objects.get(at).zip(loaded.places.get(at))
+                };
+                let line = |refusal: &berth_control::Refusal| match place(&refusal.object) {
+                    Some((object, place)) => place.error(object, refusal.issue.clone()).to_string(),
+                    None => refusal.to_string(),
+                };
+                invalid(refusals.iter().map(line).collect())
+            }
+            Refused::Store(error) => {
+                let refusal = Refusal::internal(&error);
+                self.failed = Some(error);
+                refusal
+            }
+        }
+    }
+}
+
+fn last(kind: &str) -> &str {
+    kind.rsplit('/').next().unwrap_or(kind)
+}
+
+/// Reads all sources. Every fault of every source is named.
+fn load_all(sources: &Sources) -> Result<Loaded, Refusal> {
+    let (mut all, mut faults) = (Loaded::default(), Vec::new());
+    for source in &sources.sources {
+        match load(&source.name, &source.text) {
+            Ok(loaded) => {
+                all.objects.extend(loaded.objects);
+                all.places.extend(loaded.places);
+                all.warnings.extend(loaded.warnings);
+            }
+            Err(errors) => faults.extend(errors.iter().map(ToString::to_string)),
+        }
+    }
+    if faults.is_empty() { Ok(all) } else { Err(invalid(faults)) }
+}
+
+fn invalid(faults: Vec<String>) -> Refusal {
+    let message = match faults.len() {
+        1 => "refused for 1 fault".to_owned(),
+        count => format!("refused for {count} faults"),
+    };
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+        .hint("nothing was changed; mend it and try again")
+        .details(faults)
+}
+
+fn outcome(applied: &Applied, object: &Object, loaded: &[LoadError]) -> Outcome {
+    let name = object.key().to_string();
+    let read = loaded.iter().filter(|warning| warning.object == name).map(|warning| warning.issue.to_string());
+    Outcome {
+        kind: object.kind().to_owned(),
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+        outcome: match applied.outcome {
+            ApplyOutcome::Created => "created",
+            ApplyOutcome::Configured => "configured",
+            ApplyOutcome::Unchanged => "unchanged",
+        }
+        .to_owned(),
+        warnings: read.chain(applied.warnings.iter().map(ToString::to_string)).collect(),
+    }
+}

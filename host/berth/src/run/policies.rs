@@ -1,0 +1,50 @@
+//! Which folder the policies come from: the one that was named, `policies` here, or the built-in components written out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::fail::hinted;
+
+/// The built-in policies as components, so that the program needs no folder beside it.
+const BUILT_IN: [(&str, &[u8]); 6] = [
+    ("weighted.wasm", include_bytes!("../../../../policies/weighted.wasm")),
+    ("available.wasm", include_bytes!("../../../../policies/available.wasm")),
+    ("aggregate.wasm", include_bytes!("../../../../policies/aggregate.wasm")),
+    ("cost.wasm", include_bytes!("../../../../policies/cost.wasm")),
+    ("fifo.wasm", include_bytes!("../../../../policies/fifo.wasm")),
+    ("ready.wasm", include_bytes!("../../../../policies/ready.wasm")),
+];
+
+/// The folder to watch. The built-in policies are written to `data_dir` only if nothing else is there.
+pub(crate) fn folder(named: Option<&Path>, data_dir: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(named) = named {
+        if !named.is_dir() {
+            let hint = "name a folder with .wasm components, or leave --policies away for the built-in ones";
+            return Err(hinted(format!("the policy folder {} is not there", named.display()), hint).into());
+        }
+        return Ok(named.to_owned());
+    }
+    let here = PathBuf::from("policies");
+    if here.is_dir() {
+        return Ok(here);
+    }
+    let own = data_dir.join("policies");
+    write_built_in(&own).with_context(|| format!("the built-in policies cannot be written to {}", own.display()))?;
+    Ok(own)
+}
+
+/// A file that is there is left alone: it may be a policy that replaced a built-in one.
+fn write_built_in(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, bytes) in BUILT_IN {
+        let file = folder.join(name);
+        if !file.exists() {
+            let partial = folder.join(format!(".{name}"));
+            fs::write(&partial, bytes)?;
+            fs::rename(partial, file)?;
+        }
+    }
+    Ok(())
+}

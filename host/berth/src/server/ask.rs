@@ -1,0 +1,82 @@
+//! How the HTTP handlers reach the thread that owns the state: a bounded channel of questions, each with its own reply.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use tokio::sync::oneshot;
+
+/// A question to the owner of `T`, run on its thread between two steps.
+pub(crate) type Question<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// Questions that may wait; more are refused, so that a slow owner is not buried.
+const WAITING: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Asker<T> {
+    questions: SyncSender<Question<T>>,
+}
+
+impl<T> Clone for Asker<T> {
+    fn clone(&self) -> Self {
+        Self { questions: self.questions.clone() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoReply {
+    Busy,
+    Stopped,
+}
+
+pub(crate) fn channel<T>() -> (Asker<T>, Receiver<Question<T>>) {
+    let (questions, receiver) = sync_channel(WAITING);
+    (Asker { questions }, receiver)
+}
+
+impl<T: 'static> Asker<T> {
+    /// Runs `question` on the owner's thread and waits for what it returns.
+    pub(crate) async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> Result<R, NoReply> {
+        let (reply, answer) = oneshot::channel();
+        // A client that went away does not want its answer; that is no fault.
+        let question: Question<T> = Box::new(move |owner| drop(reply.send(question(owner))));
+        self.questions.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => NoReply::Busy,
+            TrySendError::Disconnected(_) => NoReply::Stopped,
+        })?;
+        answer.await.map_err(|_| NoReply::Stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_are_answered_in_order_and_too_many_are_refused() {
+        let (asker, receiver) = channel::<u32>();
+        let owner = std::thread::spawn(move || {
+            let mut state = 0;
+            receiver.into_iter().for_each(|question| question(&mut state));
+        });
+        for expected in 1..=3 {
+            let answer = asker.ask(|state| {
+                *state += 1;
+                *state
+            });
+            assert_eq!(answer.await, Ok(expected));
+        }
+        drop(asker);
+        owner.join().unwrap();
+
+        let (asker, receiver) = channel::<u32>();
+        for _ in 0..WAITING {
+            asker.questions.try_send(Box::new(|_| ())).unwrap();
+        }
+        assert_eq!(asker.ask(|_| ()).await, Err(NoReply::Busy));
+        drop(receiver);
+        assert_eq!(asker.ask(|_| ()).await, Err(NoReply::Stopped));
+    }
+}
