@@ -75,11 +75,12 @@ impl Default for TraceOptions {
 #[derive(Clone, Debug, Default)]
 pub struct FleetOptions {
     pub seed: u64,
-    /// Stock series in place of those of the `Simulation` document: its columns are zones.
+    /// Stock series in place of those of the `Simulation` document: its columns are zones. The simulation goes on for as
+    /// long as it says, and load series repeat until then.
     pub stock: Option<PathBuf>,
     /// Load series in place of the files of the `Simulation` document.
     pub load: Option<PathBuf>,
-    /// Where it ends at the latest, milliseconds; otherwise as the document says, or with its series.
+    /// Where it ends, milliseconds; otherwise as the document says, or with its series.
     pub length_ms: Option<u64>,
     pub options: Options,
 }
@@ -263,6 +264,8 @@ fn override_series(
         let (file, text) = read(path)?;
         let series = Availability::read(&file, &text)?;
         spec.stock_series = vec![stock_of_zones(&file, &series, objects, spec, warnings)?];
+        // The document's length is that of its own series. Now it goes on as long as there is stock to follow.
+        spec.length = None;
         files.insert(file, text);
     }
     if let Some(path) = &options.load {
@@ -272,6 +275,9 @@ fn override_series(
         }
         spec.load_series.iter_mut().for_each(|load| load.file = file.clone());
         files.insert(file, text);
+    }
+    if options.stock.is_some() {
+        spec.load_series.iter_mut().for_each(|load| load.repeat = true);
     }
     for file in
         spec.stock_series.iter().map(|series| &series.file).chain(spec.load_series.iter().map(|load| &load.file))
@@ -326,14 +332,8 @@ fn stock_of_zones(
         let mend = "name a zone of the series in an Offering's spec.zone";
         return Err(SimulateError::Input(format!("{file}: the fleet has no Offering in any of {zones}; {mend}")));
     }
-    let known = spec.stock_series.first();
-    let nodes = known.map_or(8, |series| series.nodes);
-    Ok(StockSeries {
-        file: file.to_owned(),
-        columns,
-        nodes,
-        offset: known.map(|series| series.offset).unwrap_or_default(),
-    })
+    let nodes = spec.stock_series.first().map_or(8, |series| series.nodes);
+    Ok(StockSeries { file: file.to_owned(), columns, nodes, offset: Default::default() })
 }
 
 /// A fleet without load series has one workload that can be scaled: it gets the load, one request a second and replica.
