@@ -18,10 +18,12 @@ macro_rules! scripts {
 }
 
 scripts! {
+    crash,
     example,
     policies,
     policy,
     refused,
     running,
+    stuck,
     usage,
 }

@@ -9,6 +9,7 @@
 //! $ eventually berth ...        again and again until it prints what is expected
 //! $ copy A B
 //! $ stop                        ends the background program as a service manager does; then what it printed last
+//! $ crash                       ends it at once, without a word
 //! ```
 
 use std::fs::{self, File};
@@ -106,6 +107,13 @@ impl Stage {
                 Vec::new()
             }
             ["stop"] => self.stop(),
+            ["crash"] => {
+                let mut child = self.running.take().expect("a program runs");
+                child.kill().unwrap();
+                child.wait().unwrap();
+                self.server = None;
+                Vec::new()
+            }
             other => panic!("unknown command {other:?}"),
         }
     }

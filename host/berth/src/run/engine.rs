@@ -139,11 +139,12 @@ impl Engine {
                 return None;
             }
             Settled::Done => Finish::Settled,
+            // What waits is tried again and again, so that there is always something due.
             Settled::Stuck(_) => Finish::Stuck,
         };
         // Nodes that nobody needs are still to go, each after the delay of its pool.
         let since = *self.settled_since.get_or_insert(now);
-        if pass.wake.is_some() && now.since(since) < SCALE_DOWN_MS {
+        if finish == Finish::Settled && pass.wake.is_some() && now.since(since) < SCALE_DOWN_MS {
             return None;
         }
         if self.until_settled {

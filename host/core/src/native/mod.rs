@@ -19,7 +19,7 @@ mod weighted;
 
 pub use aggregate::{CONFIG_SCHEMA as AGGREGATE_SCHEMA, aggregate};
 pub use available::{CONFIG_SCHEMA as AVAILABLE_SCHEMA, available};
-pub use builtin::{NO_POLICY, Builtin, for_division, place, policy_ref};
+pub use builtin::{Builtin, NO_POLICY, for_division, place, policy_ref};
 pub use cost::{CONFIG_SCHEMA as COST_SCHEMA, CostConfig, NEEDS as COST_NEEDS, cost};
 pub use divide::webster;
 pub use fifo::{CONFIG_SCHEMA as FIFO_SCHEMA, FifoConfig, fifo};

@@ -439,10 +439,13 @@ fn nowhere(passed: &[Passed]) -> Reason {
     counts.sort_by_key(|(count, code)| (std::cmp::Reverse(*count), *code));
     let meant = counts.iter().find(|(_, code)| *code != Code::Affinity);
     let code = meant.map_or(Code::NoCluster, |(_, code)| *code);
-    let list: Vec<String> = counts.iter().map(|(count, code)| format!("{count} {code}")).collect();
+    let list: Vec<String> = counts.iter().map(|(count, code)| format!("{count} x {code}")).collect();
     let all = passed.len();
-    let message =
-        if all == 0 { "the fleet has no cluster".into() } else { format!("0 of {all} clusters: {}", list.join(", ")) };
+    let message = match passed {
+        [] => "the fleet has no cluster".into(),
+        [only] => format!("the only cluster cannot take it: {}", only.why()),
+        _ => format!("none of the {all} clusters can take it: {}", list.join(", ")),
+    };
     Reason::new(code, message)
 }
 
