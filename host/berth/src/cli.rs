@@ -9,12 +9,19 @@ use crate::fail::{EXIT_CODES, Exit};
 ///
 /// It decides how many replicas of each application run in which cluster, orders the nodes they need, and keeps moving
 /// work as stock, health and demand change. Every decision is made by a policy: a WebAssembly component that can be
-/// replaced while it runs.
+/// replaced while it runs. Without a command it does what `berth run` does: it runs the bundled example.
 #[derive(Debug, Parser)]
-#[command(name = "berth", version, verbatim_doc_comment, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "berth", version, verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    command: Option<Command>,
+}
+
+impl Cli {
+    /// What to do: `berth` alone is `berth run`.
+    pub(crate) fn into_command(self) -> Command {
+        self.command.unwrap_or_else(|| Self::parse_from(["berth", "run"]).into_command())
+    }
 }
 
 #[derive(Debug, Subcommand)]

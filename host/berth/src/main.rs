@@ -15,8 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let command = cli::Cli::parse().command;
-    match command.run() {
+    match cli::Cli::parse().into_command().run() {
         Ok(exit) => exit.into(),
         Err(error) => {
             fail::print(&error);

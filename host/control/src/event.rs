@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use berth_core::fleet::OfferingKey;
-use berth_core::native;
 use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, PolicyName, PoolName, WorkloadKey};
+use berth_core::native;
 use berth_core::placement::PolicyRef;
 use berth_core::reason::Reason;
 use serde::{Deserialize, Serialize};
@@ -191,7 +191,9 @@ impl fmt::Display for What {
             What::StockChanged { offering, from, to } => {
                 write!(f, "stock      {}: {from} -> {to}", named(offering))
             }
-            What::WorkloadReady { workload, replicas } => write!(f, "ready      {workload}: {replicas} of {replicas} replicas"),
+            What::WorkloadReady { workload, replicas } => {
+                write!(f, "ready      {workload}: {replicas} of {replicas} replicas")
+            }
             What::Moved { workload, from, replicas, reason, by } => {
                 write!(f, "moving     {workload}: {replicas} away from {from} by {}: {reason}", by.name)
             }

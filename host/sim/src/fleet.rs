@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_api::{Object, quantity, resources as api, to_core};
+use berth_api::{Object, resources as api, to_core};
 use berth_core::fleet::{OfferingKey, PoolSpec, Stock, StockState};
 use berth_core::ids::{ClusterName, PoolName};
 use berth_core::resources::NamedAmounts;
@@ -101,7 +101,7 @@ impl Fleet {
 
     fn add_offering(&mut self, offering: &api::Offering) -> Result<(), FleetError> {
         let (key, name) = (to_core::offering_key(offering), offering.metadata.name.clone());
-        let allocatable = quantity::amounts(&offering.spec.allocatable);
+        let allocatable = to_core::node_allocatable(offering);
         let gpus = allocatable.get(berth_core::resources::GPU).copied().unwrap_or(0);
         if gpus > MOST_GPUS {
             return Err(FleetError::Gpus { offering: name, gpus });

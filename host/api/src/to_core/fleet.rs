@@ -6,7 +6,7 @@ use std::sync::Arc;
 use berth_core::fleet::{self as core, Labels, OfferingKey};
 use berth_core::ids::{Millis, OfferingRow, QuotaRow};
 use berth_core::quota::{Quota, QuotaTree as CoreQuotaTree};
-use berth_core::resources::{Amounts, ResourceNames};
+use berth_core::resources::{Amounts, NamedAmounts, PODS, ResourceNames};
 
 use crate::quantity::{Quantities, amounts};
 use crate::resources::{Cluster, NodePool, Offering, OfferingSelector, QuotaNode, QuotaTree, ScaleDown, Taint};
@@ -52,6 +52,16 @@ pub fn offering_key(offering: &Offering) -> OfferingKey {
     }
 }
 
+/// Pods that a node takes where its offering says nothing: the kubelet's default.
+const MAX_PODS: u64 = 110;
+
+/// What a fresh node of an offering has for pods.
+pub fn node_allocatable(offering: &Offering) -> NamedAmounts {
+    let mut amounts = amounts(&offering.spec.allocatable);
+    amounts.entry(PODS.into()).or_insert(MAX_PODS);
+    amounts
+}
+
 /// An offering with the stock that its status reports; unknown where it reports none.
 pub fn offering(offering: &Offering, names: &mut ResourceNames) -> core::Offering {
     let stock = offering.status.as_ref().map(|status| core::Stock::from(&status.stock)).unwrap_or_default();
@@ -59,7 +69,7 @@ pub fn offering(offering: &Offering, names: &mut ResourceNames) -> core::Offerin
         key: offering_key(offering),
         price: offering.spec.price,
         interruption: offering.spec.interruption,
-        allocatable: names.amounts(&amounts(&offering.spec.allocatable)),
+        allocatable: names.amounts(&node_allocatable(offering)),
         stock,
         in_flight: 0,
     }
