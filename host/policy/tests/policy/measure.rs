@@ -45,12 +45,20 @@ fn calls() {
     for name in ["weighted.wasm", "available.wasm", "aggregate.wasm", "cost.wasm"] {
         home.copy(&builtin(name), name);
     }
+    home.copy(&misbehave(), "misbehave.wasm");
     home.scan();
     for count in [10, 100, 1_000, 10_000] {
         let (request, candidates) = question(count);
         let names: Vec<String> = (0..count).map(|row| format!("cluster-{row:05}")).collect();
         let tables = tables(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let rounds = (2_000_000 / (count + 100)).min(20_000) / 4;
+        // It looks at nothing and answers one row: what remains is the way there and back.
+        let (blind, named) = (
+            Request { labels: vec![("misbehave".into(), "unknown-candidate".into())], ..request.clone() },
+            "misbehave".into(),
+        );
+        let wasm = micros(rounds, || drop(black_box(home.host.place(Some(&named), &tables, &blind, &candidates))));
+        println!("{count:>6} candidates  call alone                      wasm {wasm:>8.2} us");
         for name in ["weighted", "available", "aggregate", "cost"] {
             let native = micros(rounds, || drop(black_box(native::place(name, black_box(&request), &candidates))));
             let named = name.into();
