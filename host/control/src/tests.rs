@@ -101,7 +101,7 @@ fn a_stock_out_sends_the_rest_elsewhere() {
     assert_eq!((scene.nodes("a"), scene.nodes("b")), (1, 3), "{:?}", scene.said());
     assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 1), ("b".to_owned(), 3)]);
     assert_eq!(scene.settled(), Settled::Done);
-    assert!(scene.heard("no nodes   a/a-gpu: NoStock for gpu.large in zone-a: 1 of 4 came"));
+    assert!(scene.heard("no nodes   a/a-gpu: out of stock: 1 of 4 x gpu.large (on-demand, zone-a) came"));
     let stock = &scene.controller.stock()[0].stock;
     assert_eq!((stock.state, stock.probe), (STATE, 4));
     assert!(stock.retry_at > scene.clock.0 || stock.retry_at.0 > world::START);
