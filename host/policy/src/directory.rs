@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::config::{CONFIG_FILE, Config, PolicyConfig};
 use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, LoadError, Loaded};
-use crate::set::{PolicySet, Refusal};
+use crate::set::{Bindings, PolicySet, Refusal};
 
 /// The set in force, shared by those who load, those who decide and those who look.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +35,19 @@ pub struct Scan {
     /// Policies that are new or changed, and policies that are gone.
     pub changed: Vec<PolicyName>,
     pub removed: Vec<PolicyName>,
+    /// Policies that are bound now where another was.
+    pub rebound: Vec<PolicyName>,
     /// Refusals that the scan before did not have.
     pub refused: Vec<Refusal>,
     /// Files are missing; another scan should see whether they stay away.
     pub again: bool,
+}
+
+impl Scan {
+    /// Whether there is anything to tell.
+    pub(crate) fn news(&self) -> bool {
+        !(self.changed.is_empty() && self.removed.is_empty() && self.rebound.is_empty() && self.refused.is_empty())
+    }
 }
 
 /// A policy directory with the set that was loaded from it.
@@ -124,7 +133,12 @@ impl Directory {
                 scan.changed.push(name.clone());
             }
         }
-        refused.extend(dangling(&config, &policies));
+        if let Some(refusal) = dangling(&config, &policies, &refused) {
+            return self.keep(&before, refusal);
+        }
+        let bound = before.bindings.iter().zip(config.bindings.iter());
+        scan.rebound = bound.filter(|(old, new)| old != new).map(|(_, (_, _, name))| name.clone()).collect();
+        scan.rebound.dedup();
         scan.refused = refused.iter().filter(|refusal| !before.refused.contains(refusal)).cloned().collect();
         let set = PolicySet { policies, bindings: config.bindings, refused };
         let same = scan.changed.is_empty() && scan.removed.is_empty();
@@ -281,19 +295,30 @@ impl Directory {
     }
 }
 
-/// Bindings that name no loaded policy of the right kind: a built-in algorithm decides there.
-fn dangling(config: &Config, policies: &BTreeMap<PolicyName, Arc<Loaded>>) -> Vec<Refusal> {
-    let mut refused = Vec::new();
+/// The first binding that names no policy of its kind. One to the built-in algorithm of its place needs no component, and
+/// one to a file that is refused is not this file's fault.
+fn dangling(config: &Config, policies: &BTreeMap<PolicyName, Arc<Loaded>>, refused: &[Refusal]) -> Option<Refusal> {
+    let defaults = Bindings::default();
+    let built_in: BTreeSet<(&str, &PolicyName)> = defaults.iter().map(|(binding, _, name)| (binding, name)).collect();
     for (binding, kind, name) in config.bindings.iter() {
         let what = match policies.get(name) {
             Some(policy) if policy.description.kind == kind => continue,
             Some(policy) => format!("which is a {} policy", policy.description.kind.as_str()),
-            None => "which is not loaded".to_owned(),
+            None if built_in.contains(&(binding, name)) => continue,
+            None if refused.iter().any(|refusal| refusal.name == name.as_str()) => continue,
+            None => {
+                let loaded: Vec<&str> = policies
+                    .values()
+                    .filter(|policy| policy.description.kind == kind)
+                    .map(|policy| policy.name.as_str())
+                    .collect();
+                format!("which is not loaded; loaded are: {}", loaded.join(", "))
+            }
         };
-        let reason = format!("{binding} names {name}, {what}; the built-in algorithm decides instead");
-        refused.push(Refusal { name: name.to_string(), file: CONFIG_FILE.into(), digest: "".into(), reason });
+        let reason = format!("{binding} names {name}, {what}");
+        return Some(Refusal { name: CONFIG_FILE.into(), file: CONFIG_FILE.into(), digest: "".into(), reason });
     }
-    refused
+    None
 }
 
 /// An error with its causes, each once.

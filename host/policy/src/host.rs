@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_core::ids::PolicyName;
-use berth_core::native::{self, FifoConfig, ReadyConfig};
+use berth_core::native::Builtin;
 use berth_core::placement::PolicyRef;
 use berth_core::policy::{
     Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Problem, Queue, Request, Tables, Verdict,
@@ -48,6 +48,8 @@ pub struct PolicyHost {
     current: Current,
     set: Arc<PolicySet>,
     live: BTreeMap<PolicyName, Live>,
+    /// Decides where a policy does not.
+    built_in: Builtin,
 }
 
 impl std::fmt::Debug for PolicyHost {
@@ -60,7 +62,13 @@ impl PolicyHost {
     /// Decides with whatever set the directory has at the start of each cycle.
     pub fn new(directory: &Directory) -> Self {
         let set = directory.set();
-        Self { runtime: directory.runtime().clone(), current: directory.current().clone(), set, live: BTreeMap::new() }
+        Self {
+            runtime: directory.runtime().clone(),
+            current: directory.current().clone(),
+            set,
+            live: BTreeMap::new(),
+            built_in: Builtin::default(),
+        }
     }
 
     /// The newest set, which decides from the next cycle on.
@@ -77,13 +85,16 @@ impl PolicyHost {
         call: impl FnOnce(&mut v0_1::Session) -> Called<T>,
     ) -> Asked<T> {
         let found = self.set.find(which.kind, which.named, which.division);
-        let policy =
-            found.map_err(|(name, why)| (PolicyRef { name, version: "".into(), digest: "".into() }, why.to_owned()))?;
+        let unknown = |(name, why): (PolicyName, &str)| {
+            Some((PolicyRef { name, version: "".into(), digest: "".into() }, why.to_owned()))
+        };
+        let policy = found.map_err(unknown)?.ok_or(None)?;
         let live = self.live.entry(policy.name.clone()).or_insert_with(|| Live::new(policy.clone()));
         live.next_call(now_ms);
         if live.out() {
             let seconds = live.out_until_ms.saturating_sub(now_ms).div_ceil(1000);
-            return Err((policy.by.clone(), format!("it is taken out for {seconds} s more after repeated failures")));
+            let why = format!("it is taken out for {seconds} s more after repeated failures");
+            return Err(Some((policy.by.clone(), why)));
         }
         match live.slot.ask(&self.runtime, policy, tables, call) {
             Ok((answer, fuel)) => {
@@ -93,7 +104,7 @@ impl PolicyHost {
             Err(error) => {
                 let by = policy.by.clone();
                 live.failed(error.failure, &error.what);
-                Err((by, error.what))
+                Err(Some((by, error.what)))
             }
         }
     }
@@ -107,8 +118,8 @@ struct Which<'a> {
     division: Division,
 }
 
-/// The answer with who gave it and the fuel; or who did not, and why.
-type Asked<T> = Result<(Result<T, Problem>, PolicyRef, u64), (PolicyRef, String)>;
+/// The answer with who gave it and the fuel; or who did not, and why. `None` where the built-in algorithm is to decide.
+type Asked<T> = Result<(Result<T, Problem>, PolicyRef, u64), Option<(PolicyRef, String)>>;
 
 impl Live {
     fn new(policy: Arc<Loaded>) -> Self {
@@ -151,13 +162,11 @@ impl Live {
     }
 }
 
-fn answered<T>(asked: Asked<T>, fallback: impl FnOnce() -> (&'static str, Result<T, Problem>)) -> Answer<T> {
+/// The answer of the policy, or of the built-in algorithm with what became of the policy.
+fn answered<T>(asked: Asked<T>, built_in: impl FnOnce() -> Answer<T>) -> Answer<T> {
     match asked {
         Ok((result, by, fuel)) => Answer { result, by, fuel, failed: None },
-        Err(failed) => {
-            let (name, result) = fallback();
-            Answer { result, by: native::policy_ref(name), fuel: 0, failed: Some(failed) }
-        }
+        Err(failed) => Answer { failed, ..built_in() },
     }
 }
 
@@ -172,7 +181,10 @@ impl Policies for PolicyHost {
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
-        self.set.find(kind, named, division).map_or(&[], |policy| policy.description.needs.as_slice())
+        match self.set.find(kind, named, division) {
+            Ok(Some(policy)) => policy.description.needs.as_slice(),
+            Ok(None) | Err(_) => self.built_in.needs(kind, None, division),
+        }
     }
 
     fn place(
@@ -184,16 +196,13 @@ impl Policies for PolicyHost {
     ) -> Answer<Decision> {
         let which = Which { kind: Kind::Placement, named, division: request.division };
         let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, candidates));
-        answered(asked, || {
-            let name = native::for_division(request.division);
-            (name, native::place(name, request, candidates))
-        })
+        answered(asked, || self.built_in.place(None, tables, request, candidates))
     }
 
     fn admit(&mut self, named: Option<&PolicyName>, tables: &Arc<Tables>, queue: &Queue) -> Answer<Verdict> {
         let which = Which { kind: Kind::Gang, named, division: Division::Free };
         let asked = self.ask(which, tables, queue.now_ms, |session| session.admit(queue));
-        answered(asked, || ("fifo", native::fifo(&FifoConfig::default(), tables, queue)))
+        answered(asked, || self.built_in.admit(None, tables, queue))
     }
 
     fn migrate(
@@ -204,7 +213,7 @@ impl Policies for PolicyHost {
     ) -> Answer<Vec<Move>> {
         let which = Which { kind: Kind::Migration, named, division: Division::Free };
         let asked = self.ask(which, tables, state.now_ms, |session| session.migrate(state));
-        answered(asked, || ("ready", native::ready(&ReadyConfig::default(), tables, state)))
+        answered(asked, || self.built_in.migrate(None, tables, state))
     }
 
     fn broke_rule(&mut self, _kind: Kind, by: &PolicyRef, rule: &str) {

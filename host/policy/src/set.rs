@@ -85,7 +85,8 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// The policy of a kind that is named, or bound where none is named.
+    /// The policy of a kind that is named, or bound where none is named. `None` where that is the built-in algorithm, which
+    /// needs no component.
     ///
     /// # Errors
     /// The name, and why it cannot decide.
@@ -94,11 +95,12 @@ impl PolicySet {
         kind: Kind,
         named: Option<&PolicyName>,
         division: Division,
-    ) -> Result<&Arc<Loaded>, (PolicyName, &'static str)> {
+    ) -> Result<Option<&Arc<Loaded>>, (PolicyName, &'static str)> {
         let name = named.unwrap_or_else(|| self.bindings.of(kind, division));
         match self.policies.get(name) {
-            Some(policy) if policy.description.kind == kind => Ok(policy),
+            Some(policy) if policy.description.kind == kind => Ok(Some(policy)),
             Some(_) => Err((name.clone(), "it is a policy of another kind")),
+            None if name == Bindings::default().of(kind, division) => Ok(None),
             None => Err((name.clone(), "no policy of that name is loaded")),
         }
     }

@@ -98,7 +98,7 @@ fn run(
         }
         let scan = directory.scan();
         wait = if scan.again { DEBOUNCE } else { PERIOD };
-        if !scan.changed.is_empty() || !scan.removed.is_empty() || !scan.refused.is_empty() {
+        if scan.news() {
             report(&scan);
         }
     }

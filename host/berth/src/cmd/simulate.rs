@@ -4,9 +4,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use berth_policy::{Directory, PolicyHost, Runtime, WallClock};
+use berth_policy::{PolicyHost, WallClock};
+use berth_sim::report::{Report, Timing};
 use berth_sim::{FleetOptions, Progress, TraceOptions, simulate_fleet, simulate_trace};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
 use crate::fail::Exit;
 use crate::output::{self, Format};
@@ -24,7 +26,7 @@ use crate::run::{Fleet, policies};
     after_help = "\
 Examples:
   berth simulate --trace alibaba-gpu-2023
-  berth simulate --fleet fleet.yaml --seed 7 -o json
+  berth simulate --fleet fleet.yaml --seed 7 -o json --timing
   berth simulate --fleet fleet.yaml --stock aws_v100_9zones.csv --load AzureLLMInferenceTrace_conv.csv"
 )]
 pub(crate) struct SimulateArgs {
@@ -49,14 +51,26 @@ pub(crate) struct SimulateArgs {
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    /// Print how fast it was with the result, not on stderr; the same seed then gives other bytes each time
+    #[arg(long)]
+    timing: bool,
+}
+
+/// The result, with how fast it was where that was asked for.
+#[derive(Serialize)]
+struct Outcome {
+    #[serde(flatten)]
+    report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timing: Option<Timing>,
 }
 
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
     let scratch = tempfile::tempdir().context("no temporary folder can be made for the built-in policies")?;
     let folder = policies::folder(args.policies.as_deref(), scratch.path())?;
     // Fuel alone limits policies, so that the machine's speed decides nothing.
-    let mut directory = Directory::new(folder, Runtime::new(WallClock::Off)?);
-    for refusal in directory.scan().refused {
+    let (directory, first) = policies::open(folder, WallClock::Off)?;
+    for refusal in first.refused {
         eprintln!("warning: {} is refused: {}", refusal.file.display(), refusal.reason);
     }
     let mut host = PolicyHost::new(&directory);
@@ -80,8 +94,14 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
         }
     };
     bar.finish_and_clear();
-    output::print(args.output, &report, ToString::to_string)?;
-    eprintln!("{timing}");
+    if !args.timing {
+        eprintln!("{timing}");
+    }
+    let outcome = Outcome { report, timing: args.timing.then_some(timing) };
+    output::print(args.output, &outcome, |outcome| {
+        let timing = outcome.timing.as_ref().map(|timing| format!("\n{timing}"));
+        format!("{}{}", outcome.report, timing.unwrap_or_default())
+    })?;
     Ok(Exit::Done)
 }
 

@@ -12,7 +12,7 @@ use berth_control::ports::StoreError;
 use berth_control::store::EmbeddedStore;
 use berth_control::{Controller, Settings, Settled};
 use berth_core::ids::Millis;
-use berth_policy::{Directory, PolicyHost, Runtime, Scan, WallClock, Watch};
+use berth_policy::{PolicyHost, Scan, WallClock, Watch};
 use berth_sim::{Driver, Pass, Simulation};
 
 use super::fleet::{EPOCH, FleetFile, Home};
@@ -199,8 +199,7 @@ impl Engine {
         let folder = policies::folder(config.policies.as_deref(), &home.dir)?;
         // A run that does not follow the clock must not depend on how fast the machine is: fuel alone limits policies then.
         let wall_clock = if config.speed == 0.0 { WallClock::Off } else { WallClock::On };
-        let mut directory = Directory::new(&folder, Runtime::new(wall_clock)?);
-        let first = directory.scan();
+        let (directory, first) = policies::open(folder.clone(), wall_clock)?;
         let store = EmbeddedStore::open(&home.dir)?;
         let settings = Settings { seed: config.seed, ..Settings::default() };
         let mut controller = Controller::open(Box::new(store), settings)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use berth_policy::{CONFIG_FILE, Directory, Runtime, Scan, WallClock};
 
 use crate::fail::hinted;
 
@@ -33,6 +34,20 @@ pub(crate) fn folder(named: Option<&Path>, data_dir: &Path) -> anyhow::Result<Pa
     let own = data_dir.join("policies");
     write_built_in(&own).with_context(|| format!("the built-in policies cannot be written to {}", own.display()))?;
     Ok(own)
+}
+
+/// Loads a folder for the first time. A policy that is refused is no reason not to start, but a `policies.toml` is.
+pub(crate) fn open(folder: PathBuf, wall_clock: WallClock) -> anyhow::Result<(Directory, Scan)> {
+    let mut directory = Directory::new(folder, Runtime::new(wall_clock)?);
+    let scan = directory.scan();
+    let whole = scan.refused.iter().find(|refusal| refusal.file.ends_with(CONFIG_FILE));
+    if let Some(refusal) = whole {
+        let file = directory.path().join(CONFIG_FILE);
+        return Err(
+            hinted(format!("{} is refused: {}", file.display(), refusal.reason), "mend it and start again").into()
+        );
+    }
+    Ok((directory, scan))
 }
 
 /// A file that is there is left alone: it may be a policy that replaced a built-in one.

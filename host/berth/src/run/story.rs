@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_control::event::{Event, What};
 use berth_control::ports::Events;
-use berth_core::ids::Millis;
+use berth_core::ids::{Millis, PolicyName};
 use berth_policy::Scan;
 
 use crate::output::text::clock;
@@ -71,8 +71,9 @@ impl Story {
             let file = refusal.file.display().to_string();
             story.emit(Event { at, what: What::PolicyRefused { file, reason: refusal.reason.clone() } });
         }
-        if !scan.changed.is_empty() {
-            story.emit(Event { at, what: What::PoliciesSwapped { names: scan.changed.clone() } });
+        let names: Vec<PolicyName> = scan.changed.iter().chain(&scan.rebound).cloned().collect();
+        if !names.is_empty() {
+            story.emit(Event { at, what: What::PoliciesSwapped { names } });
         }
     }
 

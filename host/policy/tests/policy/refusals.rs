@@ -5,7 +5,7 @@ use std::fs;
 use berth_policy::{Config, Directory, PolicyState};
 use proptest::prelude::*;
 
-use crate::support::{Home, builtin, failure, misbehave, runtime};
+use crate::support::{Home, builtin, misbehave, runtime};
 
 /// Loads one file beside a good one, and returns why it is refused.
 fn refused(name: &str, bytes: &[u8], config: &str) -> String {
@@ -136,20 +136,41 @@ fn two_files_of_one_name() {
 }
 
 #[test]
-fn a_binding_to_nothing_is_said_and_the_built_in_algorithm_decides() {
+fn a_binding_to_nothing_changes_nothing() {
+    let mut home = Home::misbehaving("[policy.misbehave]\nconfig = { tag = 7 }\n");
+    for (config, says) in [
+        ("[gang]\ndefault = \"misbehave\"\n", "gang.default names misbehave, which is a placement policy"),
+        (
+            "[placement]\nFree = \"mishebave\"\n",
+            "placement.Free names mishebave, which is not loaded; loaded are: misbehave",
+        ),
+    ] {
+        home.write("policies.toml", config);
+        let scan = home.scan();
+        assert!(scan.changed.is_empty() && scan.removed.is_empty() && scan.rebound.is_empty(), "{scan:?}");
+        holds(&home.refusals()[0], &[says]);
+        assert_eq!(crate::support::term(&home.ask("", 1), "tag"), 7.0);
+    }
+}
+
+#[test]
+fn a_binding_is_a_change_of_its_own() {
     let mut home = Home::new();
-    home.copy(&misbehave(), "misbehave.wasm");
-    home.write("policies.toml", "[gang]\ndefault = \"misbehave\"\n");
+    home.copy(&builtin("available.wasm"), "available.wasm");
     home.scan();
-    let rows = home.rows("misbehave");
-    assert_eq!(rows.len(), 2, "{rows:?}");
-    let reason = rows.iter().find_map(|row| row.reason.clone()).unwrap();
-    holds(&reason, &["gang.default names misbehave, which is a placement policy"]);
-    home.write("policies.toml", "");
-    fs::remove_file(home.path("misbehave.wasm")).unwrap();
+    home.write("policies.toml", "[placement]\nFree = \"available\"\n");
+    let scan = home.scan();
+    assert_eq!(scan.rebound, ["available".into()]);
+    assert!(scan.changed.is_empty() && scan.refused.is_empty(), "{scan:?}");
+}
+
+#[test]
+fn a_place_without_a_component_is_the_built_in_algorithms() {
+    let mut home = Home::new();
     home.scan();
-    home.scan();
-    assert_eq!(failure(&home.ask("", 1)), "no policy of that name is loaded");
+    assert!(home.refusals().is_empty(), "{:?}", home.refusals());
+    let answer = home.ask_bound();
+    assert!(answer.failed.is_none() && &*answer.by.digest == "native", "{answer:?}");
 }
 
 #[test]

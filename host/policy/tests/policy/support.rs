@@ -97,17 +97,21 @@ impl Home {
         self.row(name).failures.get(&failure).copied().unwrap_or(0)
     }
 
-    /// Why files were refused, those in `policies.toml`'s bindings left out.
+    /// Why files were refused.
     pub(crate) fn refusals(&self) -> Vec<String> {
         let set = self.directory.set();
-        let files = set.refused.iter().filter(|refusal| !refusal.reason.contains("the built-in algorithm decides"));
-        files.map(|refusal| format!("{}: {}", refusal.name, refusal.reason)).collect()
+        set.refused.iter().map(|refusal| format!("{}: {}", refusal.name, refusal.reason)).collect()
     }
 
     /// Asks `misbehave`, with a label that tells it how, at a time.
     pub(crate) fn ask(&mut self, how: &str, now_ms: u64) -> Answer<Decision> {
         let request = request(how, now_ms);
         self.host.place(Some(&"misbehave".into()), &tables(&["a", "b"]), &request, &room())
+    }
+
+    /// Asks whoever is bound.
+    pub(crate) fn ask_bound(&mut self) -> Answer<Decision> {
+        self.host.place(None, &tables(&["a", "b"]), &request("", 1), &room())
     }
 }
 
