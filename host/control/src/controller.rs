@@ -383,6 +383,8 @@ impl Controller {
                 wakes.push(one.expires_at);
             }
         }
+        let resend = state.order_sent.values().map(|at| at.plus(settings.resend_ms));
+        wakes.extend(resend.filter(|at| *at > now));
         for key in &state.retiring {
             wakes.extend(state.record(key).into_iter().flat_map(|record| &record.retiring).map(|one| one.until));
         }

@@ -109,6 +109,11 @@ pub enum What {
         workload: Option<WorkloadKey>,
         what: String,
     },
+    /// The independent check refused a plan: a fault of the planner, which must not happen.
+    PlanRefused {
+        workload: WorkloadKey,
+        violation: String,
+    },
 }
 
 impl What {
@@ -120,7 +125,8 @@ impl What {
             | What::NodesOrdered { workload, .. }
             | What::WorkloadReady { workload, .. }
             | What::Moved { workload, .. }
-            | What::Finished { workload, .. } => Some(workload),
+            | What::Finished { workload, .. }
+            | What::PlanRefused { workload, .. } => Some(workload),
             What::PolicyFailed { workload, .. } => workload.as_ref(),
             _ => None,
         }
@@ -217,6 +223,7 @@ impl fmt::Display for What {
                 workload.as_ref().map_or(Ok(()), |workload| write!(f, " for {workload}"))?;
                 write!(f, ": {what}")
             }
+            What::PlanRefused { workload, violation } => write!(f, "refused    a plan for {workload}: {violation}"),
         }
     }
 }

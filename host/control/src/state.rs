@@ -65,6 +65,8 @@ pub struct State {
     pub(crate) offerings: BTreeMap<OfferingKey, KnownOffering>,
     pub(crate) offering_keys: BTreeMap<Arc<str>, OfferingKey>,
     pub(crate) workloads: BTreeMap<WorkloadKey, WorkloadState>,
+    /// Workloads by the key of their placement.
+    pub(crate) placements: BTreeMap<ObjectKey, WorkloadKey>,
     /// Live orders, and whose they are.
     pub(crate) orders: BTreeMap<OrderId, WorkloadKey>,
     /// Most nodes of each live order that were ever seen ready.
@@ -96,6 +98,15 @@ pub struct State {
     pub(crate) next_scan: Millis,
     /// When the next node may become unneeded.
     pub(crate) scan_wake: Option<Millis>,
+}
+
+/// The order in which changes are taken in: what workloads depend on, priority classes, workloads.
+fn rank(kind: &str) -> u8 {
+    match kind {
+        own if own.starts_with("berth.dev/") => 0,
+        class if class.starts_with("scheduling.k8s.io/") => 1,
+        _ => 2,
+    }
 }
 
 /// What has to be looked at again.
@@ -155,8 +166,7 @@ impl State {
     /// The object of a key; placements included.
     pub fn object(&self, key: &ObjectKey) -> Option<Object> {
         if &*key.kind == PLACEMENT_KIND {
-            let mut records = self.workloads.values().filter_map(|workload| workload.record());
-            let record = records.find(|record| record.key() == *key)?;
+            let record = self.record(self.placements.get(key)?)?;
             return Some(Object::Placement(record.to_object()));
         }
         Object::from_json(&self.objects.get(key)?.bytes).ok()
@@ -168,7 +178,15 @@ impl State {
 
     /// Takes in what the store says was written. Objects that cannot be read are put aside.
     pub(crate) fn absorb(&mut self, changes: &[Stored], now: Millis) {
+        // Workloads come last, so that their policies are there when they are matched.
+        let mut changes: Vec<&Stored> = changes.iter().collect();
+        changes.sort_by_key(|stored| rank(&stored.key.kind));
+        let mut first = self.workloads.values().all(|workload| !workload.exists);
         for stored in changes {
+            if first && rank(&stored.key.kind) > 0 {
+                first = false;
+                self.dirty.matching = false;
+            }
             self.broken.remove(&stored.key);
             if let Err(why) = self.take(stored, now) {
                 self.broken.insert(stored.key.clone(), why);

@@ -108,6 +108,24 @@ fn a_stock_out_sends_the_rest_elsewhere() {
 }
 
 #[test]
+fn causes_of_failed_orders_are_told_apart() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
+    scene.provider.stock.values_mut().for_each(|left| *left = 0);
+    scene.provider.cause = Some(crate::ports::OrderFailure::NoQuota);
+    scene.run_for(50_000);
+    let row = &scene.controller.stock()[0];
+    assert_ne!(row.stock.state, STATE, "no stock and no quota are different things");
+    assert!(row.stock.retry_at > scene.clock.0);
+    let waiting = scene.controller.workloads()[0].waiting.clone().unwrap();
+    assert!(waiting.message.contains("NoQuota for gpu.large in zone-a"), "{waiting}");
+    // After a while it is tried again, and an order that is delivered clears the matter.
+    scene.provider.stock.values_mut().for_each(|left| *left = 5);
+    scene.run_for(300_000);
+    assert_eq!(scene.settled(), Settled::Done, "{:?}", scene.said());
+    assert!(scene.controller.state().offerings().all(|(_, known)| known.failure().is_none()));
+}
+
+#[test]
 fn what_cannot_be_placed_waits_with_a_reason() {
     let mut scene = scene(&[("a", 1.0)], &deployment("web", 12));
     scene.run_for(600_000);
@@ -365,4 +383,166 @@ fn the_same_world_gives_the_same_story() {
         (scene.said(), scene.store.changes(crate::ports::Revision(0)).unwrap())
     };
     assert_eq!(story(), story());
+}
+
+#[test]
+fn a_gang_runs_whole_or_not_at_all() {
+    let job = |workers: u32| {
+        let pod =
+            "{template: {spec: {containers: [{name: pytorch, image: t:1, resources: {limits: {nvidia.com/gpu: 1}}}]}}";
+        format!(
+            "
+apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: {{name: train}}
+spec:
+  pytorchReplicaSpecs:
+    Master: {pod}, replicas: 1}}
+    Worker: {pod}, replicas: {workers}}}
+---
+apiVersion: berth.dev/v1alpha1
+kind: DistributionPolicy
+metadata: {{name: jobs}}
+spec:
+  resourceSelectors: [{{apiVersion: kubeflow.org/v1, kind: PyTorchJob}}]
+---"
+        )
+    };
+    let key = WorkloadKey::new("kubeflow.org/v1/PyTorchJob", "default", "train");
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &job(10));
+    scene.run_for(60_000);
+    assert!(scene.provider.accepted.is_empty(), "eleven nodes are more than a pool may have");
+    assert!(scene.controller.state().record(&key).is_none());
+    let Settled::Stuck(stuck) = scene.settled() else { panic!("{:?}", scene.settled()) };
+    assert!(matches!(stuck[0].reason.code, Code::TooLarge | Code::GangDoesNotFit | Code::NoRoom), "{}", stuck[0]);
+    scene.apply(&job(7));
+    scene.run_for(60_000);
+    assert_eq!(scene.members.replicas("a", &key), Some(8), "{:?}", scene.said());
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn replicas_of_a_lost_node_are_placed_again() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 2));
+    scene.add_nodes("a", "a-gpu", 2);
+    scene.steps();
+    assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 2)]);
+    // The node is gone, and the pool may have no other.
+    scene.apply(
+        "
+apiVersion: berth.dev/v1alpha1
+kind: NodePool
+metadata: {name: a-gpu}
+spec: {cluster: a, instanceTypes: [gpu.large], max: 1}
+",
+    );
+    scene.members.seen.get_mut("a").unwrap().nodes.pop();
+    scene.add_nodes("a", "a-gpu", 0);
+    scene.run_for(60_000);
+    assert_eq!(
+        placed(scene.controller.state(), "web"),
+        [("a".to_owned(), 1), ("b".to_owned(), 1)],
+        "{:?}",
+        scene.said()
+    );
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn a_cluster_that_leaves_the_fleet_holds_nothing() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 2));
+    scene.add_nodes("a", "a-gpu", 2);
+    scene.steps();
+    let cluster = ObjectKey { kind: "berth.dev/v1alpha1/Cluster".into(), namespace: "".into(), name: "a".into() };
+    assert!(scene.controller.delete(&cluster, scene.clock.0).unwrap());
+    scene.run_for(60_000);
+    assert_eq!(placed(scene.controller.state(), "web"), [("b".to_owned(), 2)], "{:?}", scene.said());
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn an_order_that_is_never_delivered_expires() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 1));
+    scene.provider.lead_ms = 3_600_000;
+    scene.run_for(30_000);
+    assert_eq!(scene.provider.accepted.len(), 1);
+    scene.provider.lead_ms = 40_000;
+    scene.run_for(700_000);
+    assert_eq!(scene.nodes("a") + scene.nodes("b"), 1, "{:?}", scene.said());
+    assert_eq!(scene.provider.accepted.len(), 2);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn an_order_that_the_provider_never_heard_of_is_sent_again() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
+    scene.steps();
+    let first = scene.provider.accepted[0].clone();
+    scene.provider.orders.clear();
+    scene.run_for(120_000);
+    assert_eq!(scene.provider.accepted, [first.clone(), first]);
+    assert_eq!(scene.nodes("a"), 1);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn of_many_that_are_alike_few_are_tried_at_a_time() {
+    let many: String = (0..60).map(|number| deployment(&format!("web-{number:02}"), 1)).collect();
+    let mut scene = scene(&[("a", 1.0)], &many);
+    scene.run_for(120_000);
+    assert_eq!(scene.controller.workloads().iter().filter(|row| row.placed == 1).count(), 10);
+    assert_eq!(scene.controller.workloads().iter().filter(|row| row.waiting.is_some()).count(), 50);
+    // All are due, and a few are tried for all.
+    scene.pass(60_000);
+    let report = scene.step_at_most(usize::MAX);
+    assert_eq!((report.actions, report.decisions), (0, 16));
+    // A place that becomes free goes to the next in the queue.
+    scene.controller.delete(&ObjectKey::from(&key("web-00")), scene.clock.0).unwrap();
+    scene.run_for(10_000);
+    assert_eq!(scene.controller.workloads().iter().filter(|row| row.placed == 1).count(), 10, "{:?}", scene.said());
+}
+
+#[test]
+fn quotas_are_never_exceeded_and_given_back() {
+    let quota = "
+apiVersion: berth.dev/v1alpha1
+kind: QuotaTree
+metadata: {name: quotas}
+spec:
+  root:
+    name: root
+    min: {nvidia.com/gpu: 10}
+    max: {nvidia.com/gpu: 10}
+    children:
+    - {name: team, namespaces: [default], min: {nvidia.com/gpu: 3}, max: {nvidia.com/gpu: 3}}
+---";
+    let mut scene = scene(&[("a", 1.0)], &format!("{quota}{}{}", deployment("one", 2), deployment("two", 2)));
+    scene.run_for(120_000);
+    let total = |scene: &Scene| scene.controller.workloads().iter().map(|row| row.placed).sum::<u32>();
+    assert_eq!(total(&scene), 3, "{:?}", scene.said());
+    scene.reopen();
+    scene.run_for(60_000);
+    assert_eq!(total(&scene), 3);
+    let Settled::Stuck(stuck) = scene.settled() else { panic!("{:?}", scene.settled()) };
+    assert!(matches!(stuck[0].reason.code, Code::QuotaExceeded | Code::NoRoom), "{}", stuck[0]);
+    scene.controller.scale(&key("one"), 1, scene.clock.0).unwrap();
+    scene.run_for(120_000);
+    assert_eq!(total(&scene), 3);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn an_opened_store_gives_the_same_state() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &format!("{}{}", deployment("web", 4), deployment("api", 2)));
+    scene.run_for(120_000);
+    let before =
+        (scene.controller.workloads(), scene.controller.clusters(), scene.controller.pools(), scene.controller.stock());
+    let plan = scene.controller.state().plan();
+    scene.reopen();
+    let report = scene.steps();
+    assert_eq!(report.actions, 0);
+    let after =
+        (scene.controller.workloads(), scene.controller.clusters(), scene.controller.pools(), scene.controller.stock());
+    assert_eq!(before, after);
+    assert_eq!(scene.controller.state().plan(), plan);
 }

@@ -75,6 +75,8 @@ codes! {
     UnknownKind = "UnknownKind",
     /// The object is not valid.
     Invalid = "Invalid",
+    /// The independent check found the plan unsound: a fault of the planner.
+    PlanRefused = "PlanRefused",
 }
 
 impl fmt::Display for Code {

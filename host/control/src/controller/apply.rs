@@ -258,6 +258,9 @@ fn next_version(key: &ObjectKey, object: &Object, old: Option<&Kept>, now: Milli
         && old.status.is_some()
     {
         next.status.clone_from(&old.status);
+        // What orders taught stands in an annotation besides.
+        let taught = old.metadata.annotations.iter().filter(|(key, _)| key.starts_with("berth.dev/last-"));
+        next.metadata.annotations.extend(taught.map(|(key, value)| (key.clone(), value.clone())));
     }
     if let Some(old) = &old_object
         && said(&next) == said(old)

@@ -60,7 +60,8 @@ impl Controller {
                 }
                 (Ok(_), Some(waiting)) => {
                     let gives_up = matches!(waiting.reason.code, Code::TooLarge | Code::Suspended);
-                    if waiting.attempts < TRIES && !gives_up {
+                    let again = waiting.reason.code == Code::NoStock && self.orders_again_later();
+                    if (waiting.attempts < TRIES || again) && !gives_up {
                         return Settled::Working;
                     }
                     stuck.push(Stuck { workload: key.clone(), reason: waiting.reason.clone() });
@@ -75,6 +76,12 @@ impl Controller {
             }
         }
         if stuck.is_empty() { Settled::Done } else { Settled::Stuck(stuck) }
+    }
+
+    /// Whether an offering that failed is left alone for now, and may be tried again.
+    fn orders_again_later(&self) -> bool {
+        let now = self.state.snapshot.now();
+        self.state.offerings().any(|(_, known)| known.stock().retry_at > now)
     }
 
     /// Whether some of its replicas are not ready, or a member does not show its manifest.

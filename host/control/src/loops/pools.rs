@@ -3,10 +3,10 @@
 //! An order that failed is taken off its placement in the same batch that marks the offering, so that replicas which lost
 //! their future node are placed elsewhere, and nothing orders there before its time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use berth_api::Object;
-use berth_api::resources::{OfferingStatus, StockReport};
 use berth_core::fleet::{OfferingKey, Stock};
 use berth_core::ids::{Millis, OrderId, WorkloadKey};
 
@@ -36,11 +36,16 @@ pub(crate) enum Ended {
 
 pub fn step(state: &State, provider: &dyn NodeProvider, now: Millis) -> Vec<Action> {
     let mut actions = Vec::new();
+    // Each object is written once in a pass: of several orders of one placement the others have their turn in the next,
+    // and several lessons about one offering at the same time are one.
+    let mut taught = BTreeSet::new();
+    let mut concluded = BTreeSet::new();
     for (id, key) in &state.orders {
-        let Some((record, one)) = find(state, id, key) else { continue };
+        let Some((record, one)) = find(state, id, key).filter(|_| !concluded.contains(key)) else { continue };
         let known = provider.order_state(id);
         if let Some(ended) = ended(state, key, record, one, known, now) {
-            actions.extend(conclude(state, id, key, ended, now));
+            concluded.insert(key);
+            actions.extend(conclude(state, id, key, ended, now, &mut taught));
         }
     }
     actions
@@ -66,7 +71,14 @@ fn ended(
     }
 }
 
-fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: Millis) -> Vec<Action> {
+fn conclude(
+    state: &State,
+    id: &OrderId,
+    key: &WorkloadKey,
+    ended: Ended,
+    now: Millis,
+    taught: &mut BTreeSet<OfferingKey>,
+) -> Vec<Action> {
     let Some((record, revision)) = state.workloads.get(key).and_then(|workload| workload.record.as_ref()) else {
         return Vec::new();
     };
@@ -79,21 +91,23 @@ fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: M
     }
     let mut batch = Batch { writes: vec![write_record(&next, Some(*revision))], history: Vec::new() };
     let mut events = Vec::new();
+    let new_lesson = ended != Ended::Unwanted && ended != Ended::Rest && taught.insert(order.offering.clone());
     let (cluster, pool, offering) = (order.cluster.clone(), order.pool.clone(), order.offering.clone());
     match ended {
         Ended::Delivered | Ended::Rest => {
-            if ended == Ended::Delivered {
-                batch.writes.extend(teach(state, &offering, |known| known.after_success()));
+            if ended == Ended::Delivered && new_lesson {
+                batch.writes.extend(teach(state, &offering, None, |known| known.after_success()));
             }
             events.push(What::NodesReady { order: order.id, cluster, pool, nodes: order.nodes });
         }
         Ended::Failed { cause, delivered } => {
-            batch.writes.extend(failure(state, &offering, cause, now));
+            batch.writes.extend(failure(state, &offering, cause, now).filter(|_| new_lesson));
             let wanted = order.nodes;
             events.push(What::OrderFailed { order: order.id, cluster, pool, offering, cause, delivered, wanted });
         }
         Ended::Expired => {
-            batch.writes.extend(failure(state, &offering, OrderFailure::NoStock, now));
+            let lesson = failure(state, &offering, OrderFailure::NoStock, now);
+            batch.writes.extend(lesson.filter(|_| new_lesson));
             let delivered = state.arrived.get(id).copied().unwrap_or(0);
             let (cause, wanted) = (OrderFailure::NoStock, order.nodes);
             events.push(What::OrderFailed { order: order.id, cluster, pool, offering, cause, delivered, wanted });
@@ -111,7 +125,7 @@ fn conclude(state: &State, id: &OrderId, key: &WorkloadKey, ended: Ended, now: M
 }
 
 fn failure(state: &State, offering: &OfferingKey, cause: OrderFailure, now: Millis) -> Option<Write> {
-    teach(state, offering, |known| {
+    teach(state, offering, Some(cause), |known| {
         let wait = doubled(state.settings.stock_retry_ms, known.failures());
         Some(known.after_failure(cause, now, wait))
     })
@@ -121,13 +135,12 @@ fn failure(state: &State, offering: &OfferingKey, cause: OrderFailure, now: Mill
 fn teach(
     state: &State,
     offering: &OfferingKey,
+    failure: Option<OrderFailure>,
     lesson: impl FnOnce(&crate::state::KnownOffering) -> Option<Stock>,
 ) -> Option<Write> {
     let known = state.offerings.get(offering)?;
     let stock = lesson(known)?;
-    let mut object = known.object.clone();
-    object.status = Some(OfferingStatus { stock: StockReport::from(&stock) });
-    let object = Object::Offering(object);
+    let object = Object::Offering(known.taught(&stock, failure));
     let key = ObjectKey::from(&object.key());
     Some(Write { key, expected: Expected::At(known.revision), value: Some(Arc::from(object.to_json())) })
 }

@@ -2,26 +2,28 @@
 //!
 //! The queue has one entry a workload. An entry is due when its back-off is over, or earlier when there may be more room
 //! than at its last try. Of many alike only some are tried at a time: where they find no room, the others would not either.
-//! A plan commits as one batch by compare-and-set; on a conflict the loops read again and decide again.
+//! Every plan passes the independent check before it commits, as one batch by compare-and-set; on a conflict the loops read
+//! again and decide again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use berth_core::check::{Violation, check_plan};
 use berth_core::ids::{Millis, ShapeRow, WorkloadKey};
 use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, RunningWorkload};
 use berth_core::policy::{How, Kind, Policies, Tables};
-use berth_core::reason::Reason;
+use berth_core::reason::{Code, Reason};
 use berth_core::workload::{Division, Workload};
 use serde::{Deserialize, Serialize};
 
 use super::write_record;
 use crate::action::Action;
 use crate::event::{ClusterReplicas, Event, What};
-use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, Write};
+use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
 use crate::record::{Record, Reservation, Retiring};
 use crate::state::{State, Waiting, WorkloadState, head_key, objects::Head};
 
-/// Of workloads that are alike, how many are tried in one cycle.
+/// Of workloads that are alike and were tried before, how many are tried in one cycle.
 const ALIKE: usize = 16;
 /// Records of decisions between two copies of the tables that they refer to.
 const TABLES_EVERY: u64 = 2048;
@@ -125,15 +127,15 @@ fn batch(state: &State, now: Millis) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey,
     found.sort_by_key(|(key, waiting, workload)| (std::cmp::Reverse(workload.priority), waiting.since, *key));
     let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
     let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
-    for (key, _, workload) in found {
+    for (key, waiting, workload) in found {
         if chosen.len() >= state.settings.gang_batch {
             break;
         }
         let (count, last) = classes.entry(class(state, workload)).or_insert_with(|| (0, key.clone()));
-        if *count >= ALIKE {
+        if *count >= ALIKE && waiting.attempts > 0 {
             alike.insert(key.clone(), last.clone());
         } else {
-            *count += 1;
+            *count += usize::from(waiting.attempts > 0);
             *last = key.clone();
             chosen.push(key.clone());
         }
@@ -157,16 +159,25 @@ impl Scheduler {
         } else {
             Vec::new()
         };
-        let input = Input {
-            snapshot: &state.snapshot,
-            entries: &entries,
-            running: &running,
-            parent: state.plan,
-            now,
-            seed: state.settings.seed,
-        };
-        let plan = self.planner.plan(&input, policies);
-        self.conclude(state, &entries, alike, plan, now)
+        let mut entries = entries.as_slice();
+        loop {
+            let input = Input {
+                snapshot: &state.snapshot,
+                entries,
+                running: &running,
+                parent: state.plan,
+                now,
+                seed: state.settings.seed,
+            };
+            let plan = self.planner.plan(&input, policies);
+            let violations = check_plan(&state.snapshot, entries, &running, &plan);
+            match (violations.first(), entries) {
+                (None, _) => return self.conclude(state, entries, alike, plan, now),
+                (Some(violation), [only]) => return refuse(&only.workload.key, violation, now),
+                // The front half by itself: what is wrong is alone in the end, and holds up nobody else.
+                (Some(_), _) => entries = &entries[..entries.len() / 2],
+            }
+        }
     }
 
     fn conclude(
@@ -174,14 +185,18 @@ impl Scheduler {
         state: &State,
         entries: &[Entry],
         alike: BTreeMap<WorkloadKey, WorkloadKey>,
-        plan: Plan,
+        mut plan: Plan,
         now: Millis,
     ) -> Cycle {
-        let changed: BTreeSet<&WorkloadKey> = plan.changes.iter().map(|change| &change.placement.workload).collect();
         let mut cycle = Cycle { decisions: entries.len(), ..Cycle::default() };
-        for waiting in &plan.report.waiting {
+        let failures = refused_orders(state, now);
+        for waiting in &mut plan.report.waiting {
+            if waiting.reason.code == Code::NoStock && !failures.is_empty() {
+                waiting.reason.message.push_str(&failures);
+            }
             cycle.waiting.push((waiting.workload.clone(), waiting.reason.clone()));
         }
+        let changed: BTreeSet<&WorkloadKey> = plan.changes.iter().map(|change| &change.placement.workload).collect();
         let reasons: BTreeMap<&WorkloadKey, &Reason> =
             plan.report.waiting.iter().map(|waiting| (&waiting.workload, &waiting.reason)).collect();
         for entry in entries {
@@ -194,6 +209,12 @@ impl Scheduler {
         let same = alike.into_iter().filter_map(|(key, like)| Some((key, (*reasons.get(&like)?).clone())));
         let same: Vec<(WorkloadKey, Reason)> = same.collect();
         cycle.waiting.extend(same);
+        self.write(state, &plan, now, &mut cycle);
+        cycle
+    }
+
+    /// The batch that commits a plan with its records, if there is anything to write; and what people are told.
+    fn write(&mut self, state: &State, plan: &Plan, now: Millis, cycle: &mut Cycle) {
         let told = |waiting: &&berth_core::plan::Waiting| {
             state.workloads.get(&waiting.workload).is_some_and(|one| one.told != Some(waiting.reason.code))
         };
@@ -206,9 +227,9 @@ impl Scheduler {
         let failures: Vec<Event> = failures.map(|what| Event { at: now, what }).collect();
         if plan.changes.is_empty() && news.iter().all(|waiting| waiting.record.is_none()) {
             cycle.actions.extend(failures.into_iter().map(Action::Emit));
-            return cycle;
+            return;
         }
-        let mut batch = Batch { writes: vec![head(state, &plan)], history: Vec::new() };
+        let mut batch = Batch { writes: vec![head(state, plan)], history: Vec::new() };
         let mut events = failures;
         for change in &plan.changes {
             let key = &change.placement.workload;
@@ -225,9 +246,8 @@ impl Scheduler {
                 self.remember(&mut batch, (Vec::new(), Some(waiting.reason.clone())), record, now);
             }
         }
-        batch.history.push(HistoryEntry { at: now, about: None, value: json(&plan_entry(&plan)) });
+        batch.history.push(HistoryEntry { at: now, about: None, value: json(&plan_entry(plan)) });
         cycle.actions.push(Action::Commit { batch, events });
-        cycle
     }
 
     /// Adds a decision to the history, with its tables where the history may not have them.
@@ -254,6 +274,30 @@ impl Scheduler {
         let entry = DecisionEntry { tables: digest, clusters, short, record: (**record).clone() };
         let about = Some(ObjectKey::from(&record.workload));
         batch.history.push(HistoryEntry { at: now, about, value: json(&entry) });
+    }
+}
+
+/// Offerings that are left alone for another cause than stock, in words: what the planner takes for out of stock.
+fn refused_orders(state: &State, now: Millis) -> String {
+    const FEW: usize = 3;
+    let blocked = state.offerings().filter(|(_, known)| known.stock().retry_at > now);
+    let causes = blocked.filter_map(|(key, known)| {
+        let cause = known.failure().filter(|cause| *cause != OrderFailure::NoStock)?;
+        Some(format!("; {cause:?} for {} in {} at the last order", key.instance_type, key.zone))
+    });
+    causes.take(FEW).collect()
+}
+
+/// A plan that breaks an invariant is never committed. Its workload waits, and somebody should hear of it.
+fn refuse(workload: &WorkloadKey, violation: &Violation, now: Millis) -> Cycle {
+    tracing::error!(code = violation.code(), %violation, %workload, "plan refused by the check");
+    let reason = Reason::new(Code::PlanRefused, violation.to_string());
+    let what = What::PlanRefused { workload: workload.clone(), violation: violation.to_string() };
+    Cycle {
+        actions: vec![Action::Emit(Event { at: now, what })],
+        decisions: 1,
+        waiting: vec![(workload.clone(), reason)],
+        confirmed: Vec::new(),
     }
 }
 

@@ -57,8 +57,8 @@ impl State {
             None => drop(self.objects.remove(key)),
         }
         match object {
-            Some(object) => self.put(key, object, stored),
-            None => self.remove(key, stored),
+            Some(object) => self.put(key, object, stored, now),
+            None => self.remove(key, stored, now),
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, key: &ObjectKey, object: Object, stored: &Stored) {
+    fn put(&mut self, key: &ObjectKey, object: Object, stored: &Stored, now: Millis) {
         match object {
             Object::Cluster(cluster) => {
                 let name = ClusterName::new(key.name.clone());
@@ -118,13 +118,13 @@ impl State {
                 if self.classes.insert(&manifest) {
                     self.dirty.matching = true;
                 }
-                self.take_manifest(&WorkloadKey::from(key), Some(&manifest), stored.revision);
+                self.take_manifest(&WorkloadKey::from(key), Some(&manifest), stored.revision, now);
             }
             Object::Simulation(_) | Object::Placement(_) => {}
         }
     }
 
-    fn remove(&mut self, key: &ObjectKey, stored: &Stored) {
+    fn remove(&mut self, key: &ObjectKey, stored: &Stored, now: Millis) {
         match &*key.kind {
             "berth.dev/v1alpha1/Cluster" => {
                 let name = ClusterName::new(key.name.clone());
@@ -162,7 +162,7 @@ impl State {
                     self.classes.remove(&key.name);
                     self.dirty.matching = true;
                 }
-                self.take_manifest(&WorkloadKey::from(key), None, stored.revision);
+                self.take_manifest(&WorkloadKey::from(key), None, stored.revision, now);
             }
         }
     }

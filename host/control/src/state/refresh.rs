@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_api::resources::Offering;
 use berth_api::to_core;
 use berth_core::fleet::{Free, InFlight, ObservedNodes, PoolInput};
 use berth_core::ids::{ClusterName, Millis, OfferingRow, PoolName, PoolRow, ShapeRow, WorkloadKey};
@@ -122,8 +121,8 @@ impl State {
         let row = self.snapshot.cluster_row(cluster.as_str())?;
         let member = self.clusters.get(cluster)?;
         let object = &member.pools.get(pool)?.object;
-        let offerings: Vec<&Offering> = self.offerings.values().map(|known| &known.object).collect();
-        let keys = to_core::pool_offerings(object, member.object.as_ref()?, offerings);
+        let declared = member.object.as_ref()?;
+        let keys = to_core::pool_offerings(object, declared, self.offerings_in(declared));
         let rows: Vec<OfferingRow> = keys.iter().filter_map(|key| self.snapshot.offering_row(key)).collect();
         let mut spec = to_core::pool(object, rows.clone()).spec;
         let ready = |node: &&Arc<NodeObservation>| {

@@ -1,7 +1,7 @@
 //! What is known of offerings: declared, reported by providers, and learned from orders.
 
-use berth_api::resources::Offering;
-use berth_core::fleet::{OfferingKey, Snapshot, Stock, StockState};
+use berth_api::resources::{Cluster, Offering, OfferingStatus, StockReport};
+use berth_core::fleet::{CapacityType, OfferingKey, Snapshot, Stock, StockState};
 use berth_core::ids::Millis;
 use berth_core::resources::ResourceNames;
 
@@ -11,6 +11,8 @@ use crate::ports::{OrderFailure, Revision};
 /// From this many nodes on reports are taken at their word.
 const TRUSTED: u32 = 8;
 const MOST: u32 = 1 << 16;
+/// Annotation with why the last order failed.
+const FAILURE: &str = "berth.dev/last-order-failure";
 
 #[derive(Clone, Debug)]
 pub struct KnownOffering {
@@ -18,13 +20,29 @@ pub struct KnownOffering {
     pub(crate) revision: Revision,
     /// What the provider last said.
     pub(crate) reported: Option<Stock>,
-    /// The last order that failed, and when.
-    pub failure: Option<(OrderFailure, Millis)>,
 }
 
 impl KnownOffering {
     pub(crate) fn new(object: Offering, revision: Revision) -> Self {
-        Self { object, revision, reported: None, failure: None }
+        Self { object, revision, reported: None }
+    }
+
+    /// Why the last order failed, if none was delivered since.
+    pub fn failure(&self) -> Option<OrderFailure> {
+        let written = self.object.metadata.annotations.get(FAILURE)?;
+        serde_json::from_value(written.as_str().into()).ok()
+    }
+
+    /// The object with what an order taught.
+    pub(crate) fn taught(&self, stock: &Stock, failure: Option<OrderFailure>) -> Offering {
+        let mut object = self.object.clone();
+        object.status = Some(OfferingStatus { stock: StockReport::from(stock) });
+        let annotations = &mut object.metadata.annotations;
+        match failure {
+            Some(failure) => drop(annotations.insert(FAILURE.to_owned(), format!("{failure:?}"))),
+            None => drop(annotations.remove(FAILURE)),
+        }
+        object
     }
 
     /// What is written down: declared, and learned from orders.
@@ -69,7 +87,10 @@ impl KnownOffering {
     pub(crate) fn after_success(&self) -> Option<Stock> {
         let learned = self.learned();
         let probe = learned.probe.saturating_mul(2).min(MOST);
-        let doubtful = learned.probe < TRUSTED || learned.state == StockState::OutOfStock;
+        // Where nobody says how much there is, each success allows more.
+        let uncounted = self.stock().lower_bound == 0 && probe > learned.probe;
+        let doubtful =
+            uncounted || learned.probe < TRUSTED || learned.state == StockState::OutOfStock || self.failure().is_some();
         doubtful.then(|| {
             let state = if learned.state == StockState::OutOfStock { StockState::Unknown } else { learned.state };
             Stock { state, probe, retry_at: Millis(0), ..learned }
@@ -94,6 +115,20 @@ pub(super) fn with_names<T>(snapshot: &mut Snapshot, make: impl FnOnce(&mut Reso
 }
 
 impl State {
+    /// Offerings of a cluster's provider and region.
+    pub(crate) fn offerings_in<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = &'a Offering> + 'a {
+        let (provider, region) = (cluster.spec.provider.as_str(), cluster.spec.region.as_str());
+        let first = OfferingKey {
+            provider: provider.into(),
+            region: region.into(),
+            zone: "".into(),
+            instance_type: "".into(),
+            capacity_type: CapacityType::OnDemand,
+        };
+        let here = move |key: &OfferingKey| &*key.provider == provider && &*key.region == region;
+        self.offerings.range(first..).take_while(move |(key, _)| here(key)).map(|(_, known)| &known.object)
+    }
+
     /// Writes an offering's row. Says whether more may be ordered than before.
     pub(crate) fn put_offering(&mut self, key: &OfferingKey) -> bool {
         let Some(known) = self.offerings.get(key) else { return false };

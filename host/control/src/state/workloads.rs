@@ -85,6 +85,10 @@ impl Default for WorkloadState {
     }
 }
 
+fn gone() -> Reason {
+    Reason::new(Code::Invalid, "its object is gone")
+}
+
 fn no_policy() -> Reason {
     Reason::new(Code::NoPolicy, "no distribution policy selects it")
 }
@@ -168,7 +172,13 @@ impl WorkloadState {
 
 impl State {
     /// Takes in a workload's manifest, or that it is gone.
-    pub(super) fn take_manifest(&mut self, key: &WorkloadKey, manifest: Option<&Manifest>, revision: Revision) {
+    pub(super) fn take_manifest(
+        &mut self,
+        key: &WorkloadKey,
+        manifest: Option<&Manifest>,
+        revision: Revision,
+        now: Millis,
+    ) {
         if manifest.is_none() && !self.workloads.contains_key(key) {
             return;
         }
@@ -180,13 +190,25 @@ impl State {
             workload.created = created.and_then(from_rfc3339).unwrap_or_default();
             workload.plain = manifest.interpreted_as() == Kind::Plain;
         }
-        self.dirty.workloads.insert(key.clone());
         self.dirty.manifests.insert(key.clone());
+        let matched = manifest.map_or_else(|| Err(gone()), |manifest| self.matched(manifest, revision));
+        self.put_matched(key, matched, now);
     }
 
     /// Finds the policy that applies to a workload, and what follows from it.
     pub(super) fn rematch(&mut self, key: &WorkloadKey, now: Millis) {
-        let matched = self.matched(key);
+        let matched = match self.objects.get(&ObjectKey::from(key)) {
+            None => Err(gone()),
+            Some(kept) => match berth_api::Object::from_json(&kept.bytes) {
+                Ok(berth_api::Object::Manifest(manifest)) => self.matched(&manifest, kept.revision),
+                Ok(_) => Err(gone()),
+                Err(error) => Err(Reason::new(Code::Invalid, error.to_string())),
+            },
+        };
+        self.put_matched(key, matched, now);
+    }
+
+    fn put_matched(&mut self, key: &WorkloadKey, matched: Result<Workload, Reason>, now: Millis) {
         let Some(workload) = self.workloads.get_mut(key) else { return };
         if !workload.exists && workload.record.is_none() {
             self.drop_waiting(key);
@@ -221,30 +243,25 @@ impl State {
         self.consider(key, now);
     }
 
-    fn matched(&self, key: &WorkloadKey) -> Result<Workload, Reason> {
-        let gone = || Reason::new(Code::Invalid, "its object is gone");
-        let kept = self.objects.get(&ObjectKey::from(key)).ok_or_else(gone)?;
-        let invalid = |error: serde_json::Error| Reason::new(Code::Invalid, error.to_string());
-        let berth_api::Object::Manifest(manifest) = berth_api::Object::from_json(&kept.bytes).map_err(invalid)? else {
-            return Err(gone());
-        };
-        let matched = self.policies.matching(&manifest).ok_or_else(no_policy)?;
+    fn matched(&self, manifest: &Manifest, revision: Revision) -> Result<Workload, Reason> {
+        let matched = self.policies.matching(manifest).ok_or_else(no_policy)?;
         let metadata = &matched.policy.metadata;
         let place = (metadata.namespace.as_str().into(), metadata.name.as_str().into());
         let policy = self.policy_revisions.get(&place).copied().unwrap_or_default();
-        to_core::workload(&manifest, matched, &self.classes, kept.revision.max(policy).0)
+        to_core::workload(manifest, matched, &self.classes, revision.max(policy).0)
     }
 
     /// Takes in a workload's record, or that it is gone.
     pub(super) fn take_record(&mut self, key: &ObjectKey, record: Option<Record>, revision: Revision, now: Millis) {
         let workload = match &record {
-            Some(record) => record.placement.workload.clone(),
+            Some(record) => {
+                let workload = record.placement.workload.clone();
+                self.placements.insert(key.clone(), workload.clone());
+                workload
+            }
             None => {
-                let of = |(_, workload): &(&WorkloadKey, &super::WorkloadState)| {
-                    workload.record().is_some_and(|record| record.key() == *key)
-                };
-                let Some((found, _)) = self.workloads.iter().find(of) else { return };
-                found.clone()
+                let Some(workload) = self.placements.remove(key) else { return };
+                workload
             }
         };
         let state = self.workloads.entry(workload.clone()).or_default();
@@ -259,7 +276,9 @@ impl State {
         }
         self.index_record(&workload, old.as_deref(), record.as_deref());
         self.charge(&workload);
-        self.dirty.workloads.insert(workload.clone());
+        if self.workloads.get(&workload).is_some_and(|state| !state.exists) {
+            self.dirty.workloads.insert(workload.clone());
+        }
         self.dirty.manifests.insert(workload.clone());
         self.dirty.health.insert(workload.clone());
         self.migration_news = true;
@@ -371,12 +390,14 @@ impl State {
         let Some(state) = self.workloads.get_mut(key) else { return };
         state.reconsider = false;
         state.topology_seen = topology;
-        if state.stranded.is_empty() {
-            self.consider(key, now);
-        } else {
-            let reason = Reason::new(Code::NoRoom, "replicas lost their room, and no other cluster takes them");
-            self.put_off(key, &reason, now);
-        }
+        let lost = !state.stranded.is_empty();
+        self.consider(key, now);
+        let Some(waiting) = self.workloads.get(key).and_then(|state| state.waiting.as_ref()) else { return };
+        let reason = match lost {
+            true => Reason::new(Code::NoRoom, "replicas lost their room, and no other cluster takes them"),
+            false => waiting.reason.clone(),
+        };
+        self.put_off(key, &reason, now);
     }
 
     /// Notes that a plan did not place a workload: it is tried again later.

@@ -134,6 +134,8 @@ pub(super) struct FakeProvider {
     pub(super) removed: Vec<(ClusterName, Arc<str>)>,
     pub(super) allocatable: NamedAmounts,
     pub(super) lead_ms: u64,
+    /// Why orders beyond the stock fail.
+    pub(super) cause: Option<OrderFailure>,
     now: Millis,
 }
 
@@ -277,7 +279,7 @@ impl Scene {
             *state = if delivered == order.nodes {
                 OrderState::Delivered
             } else {
-                OrderState::Failed { cause: OrderFailure::NoStock, delivered }
+                OrderState::Failed { cause: self.provider.cause.unwrap_or(OrderFailure::NoStock), delivered }
             };
             arrived.push((order.clone(), delivered));
         }
