@@ -340,6 +340,7 @@ fn candidate(record: &DecisionRecord, at: usize) -> CandidateRow {
         elastic: by_component(&candidates.elastic),
         current: by_component(&candidates.current),
         price: candidates.price.get(at).copied().unwrap_or(0.0),
+        current_price: candidates.current_price.get(at).copied().unwrap_or(0.0),
         lead_seconds: number(&candidates.lead_seconds),
         interruption: candidates.interruption.get(at).copied().unwrap_or(0.0),
         tier: number(&candidates.tier),

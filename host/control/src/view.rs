@@ -143,6 +143,8 @@ pub struct CandidateRow {
     pub current: u32,
     /// USD per hour for the next elastic replica.
     pub price: f64,
+    /// USD per hour and replica of the replicas placed there now; 0 where there are none or no price is known.
+    pub current_price: f64,
     pub lead_seconds: u32,
     pub interruption: f64,
     pub tier: u32,

@@ -15,6 +15,7 @@ mod cache;
 mod fit;
 mod matching;
 mod pool;
+mod price;
 mod room;
 mod rows;
 mod snapshot;

@@ -50,6 +50,12 @@ impl Placement {
         self.shares.iter().filter(here).map(|share| share.replicas).sum()
     }
 
+    /// The shares of a component in a cluster.
+    pub fn shares_at(&self, component: u32, cluster: &ClusterName) -> impl Iterator<Item = &Share> {
+        let from = self.shares.partition_point(|share| (share.component, &share.cluster) < (component, cluster));
+        self.shares[from..].iter().take_while(move |share| (share.component, &share.cluster) == (component, cluster))
+    }
+
     /// Replicas of a component in all clusters.
     pub fn total(&self, component: u32) -> u32 {
         self.shares.iter().filter(|share| share.component == component).map(|share| share.replicas).sum()

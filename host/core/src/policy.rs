@@ -93,6 +93,7 @@ pub struct Candidates {
     pub elastic: Vec<u32>,
     pub current: Vec<u32>,
     pub price: Vec<f64>,
+    pub current_price: Vec<f64>,
     pub lead_seconds: Vec<u32>,
     pub interruption: Vec<f64>,
     pub tier: Vec<u32>,

@@ -101,6 +101,7 @@ pub fn run_case(runtime: &Runtime, file: &Path, case: &Case) -> Result<CaseOutco
         Kind::Placement => {
             let request = present(case.request.as_ref(), "request", Kind::Placement)?;
             let candidates = present(case.candidates.as_ref(), "candidates", Kind::Placement)?;
+            let candidates = &priced(candidates);
             check_columns(request, candidates, case.fleet.names.len())?;
             run.outcome(
                 |session| session.place(request, candidates),
@@ -125,6 +126,15 @@ fn present<'a, T>(value: Option<&'a T>, field: &str, kind: Kind) -> Result<&'a T
     value.ok_or_else(|| CaseError::Case(format!("a {} policy needs the field `{field}`", kind.as_str())))
 }
 
+/// A case may leave out what the replicas that run cost; nothing is known of it then.
+fn priced(candidates: &Candidates) -> Candidates {
+    let mut candidates = candidates.clone();
+    if candidates.current_price.is_empty() {
+        candidates.current_price = vec![0.0; candidates.len()];
+    }
+    candidates
+}
+
 /// A column of the wrong length would be the host's own mistake; here it is the author's.
 fn check_columns(request: &Request, candidates: &Candidates, clusters: usize) -> Result<(), CaseError> {
     let n = candidates.len();
@@ -134,6 +144,7 @@ fn check_columns(request: &Request, candidates: &Candidates, clusters: usize) ->
         ("elastic", candidates.elastic.len(), by_component),
         ("current", candidates.current.len(), by_component),
         ("price", candidates.price.len(), n),
+        ("currentPrice", candidates.current_price.len(), n),
         ("leadSeconds", candidates.lead_seconds.len(), n),
         ("interruption", candidates.interruption.len(), n),
         ("tier", candidates.tier.len(), n),

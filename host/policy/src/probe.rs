@@ -95,6 +95,7 @@ fn candidates(needs: &[Arc<str>]) -> Candidates {
         elastic: vec![0, 5, 5],
         current: vec![1, 0, 0],
         price: vec![0.0, 2.0, 1.0],
+        current_price: vec![1.5, 0.0, 0.0],
         lead_seconds: vec![0, 60, 60],
         interruption: vec![0.0, 0.0, 0.1],
         tier: vec![0, 0, 1],

@@ -245,6 +245,7 @@ impl Session {
             elastic: &candidates.elastic,
             current: &candidates.current,
             price: &candidates.price,
+            current_price: &candidates.current_price,
             lead_seconds: &candidates.lead_seconds,
             interruption: &candidates.interruption,
             tier: &candidates.tier,

@@ -77,6 +77,11 @@ impl<'a> Candidate<'a> {
         self.candidates.price[self.row]
     }
 
+    /// USD per hour and replica of the replicas placed there now; 0 where there are none or no price is known.
+    pub fn current_price(&self) -> f64 {
+        self.candidates.current_price[self.row]
+    }
+
     /// Seconds until an elastic replica can run.
     pub fn lead_seconds(&self) -> u32 {
         self.candidates.lead_seconds[self.row]

@@ -196,6 +196,7 @@ fn columns(components: &[Component], clusters: &BTreeMap<String, Cluster>) -> Ca
         elastic: by_component(|cluster| &cluster.elastic),
         current: by_component(|cluster| &cluster.current),
         price: all().map(|cluster| cluster.price).collect(),
+        current_price: all().map(|cluster| cluster.current_price).collect(),
         lead_seconds: all().map(|cluster| cluster.lead_seconds).collect(),
         interruption: all().map(|cluster| cluster.interruption).collect(),
         tier: all().map(|cluster| cluster.tier).collect(),
@@ -221,6 +222,7 @@ pub struct Cluster {
     elastic: BTreeMap<String, u32>,
     current: BTreeMap<String, u32>,
     price: f64,
+    current_price: f64,
     lead_seconds: u32,
     interruption: f64,
     tier: u32,
@@ -262,6 +264,8 @@ impl Cluster {
         region: &str,
         /// USD per hour for the next elastic replica.
         price: f64,
+        /// USD per hour and replica of the replicas placed there now.
+        current_price: f64,
         /// Seconds until an elastic replica can run.
         lead_seconds: u32,
         /// Share of instances that are reclaimed in a month, 0 to 1.

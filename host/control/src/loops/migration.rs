@@ -142,22 +142,12 @@ impl Place<'_> {
         placed.tier.push(self.tier(state));
     }
 
-    /// What a replica costs on the cheapest offering of the pools that it is in.
     fn price(&self, state: &State) -> f64 {
         let snapshot = &state.snapshot;
-        let Some(row) = snapshot.cluster_row(self.cluster.as_str()) else { return 0.0 };
         let component = self.core.components.get(self.component as usize);
-        let need = component.and_then(|component| snapshot.need(snapshot.shape_row(&component.shape)?));
-        let Some(need) = need else { return 0.0 };
-        let shares = self.record.placement.shares.iter();
-        let here = shares.filter(|share| share.component == self.component && share.cluster == *self.cluster);
-        let pools = here.filter_map(|share| snapshot.pool(snapshot.pool_row(row, share.pool.as_str())?));
-        let prices = pools.flat_map(|pool| &pool.spec.offerings).filter_map(|row| {
-            let offering = snapshot.offering(*row)?;
-            let fits = need.fits_fresh(&offering.allocatable);
-            (fits > 0).then(|| offering.price / f64::from(fits))
-        });
-        prices.min_by(f64::total_cmp).unwrap_or(0.0)
+        let shape = component.and_then(|component| snapshot.shape_row(&component.shape));
+        let (Some(row), Some(shape)) = (snapshot.cluster_row(self.cluster.as_str()), shape) else { return 0.0 };
+        snapshot.running_price(row, shape, self.record.placement.shares_at(self.component, self.cluster))
     }
 
     fn tier(&self, state: &State) -> u32 {

@@ -299,4 +299,4 @@ impl Draft {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -39,6 +39,7 @@ pub fn candidates(room: &[u32]) -> Candidates {
         elastic: vec![0; n],
         current: vec![0; n],
         price: vec![0.0; n],
+        current_price: vec![0.0; n],
         lead_seconds: vec![0; n],
         interruption: vec![0.0; n],
         tier: vec![0; n],

@@ -69,7 +69,8 @@ impl CostConfig {
 /// offers in ascending order of price x (1 + interruption penalty) + lead penalty. Within a candidate the host's order of
 /// offers holds, so a candidate competes with its next offer. Ties: the lower row.
 ///
-/// With tiers, a lower tier goes first whatever it costs; replicas leave the last tier first, and the dearest within it.
+/// With tiers, a lower tier goes first whatever it costs. Replicas leave the last tier first, and within it those that cost
+/// the most now; then those whose next one would; then those of the higher row.
 /// Together: where the whole set costs least. Duplicated: every candidate gets all replicas, or as many as it holds.
 /// Components other than the main one go by the candidates' one price column, as they have no offers.
 ///
@@ -106,6 +107,7 @@ pub fn cost(config: &CostConfig, request: &Request, candidates: &Candidates) -> 
                 (ready > 0).then(|| f64::from(ready))
             }),
         ),
+        ("usd-per-replica-hour", Box::new(|candidate| steps.shrinks(candidate))),
     ]))
 }
 
@@ -189,12 +191,27 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What a running replica counts for. Its own price is not known: it is taken to cost what the next one would.
+    /// What a running replica counts for: its price, or what the next one would cost where that is not known. Beside ready
+    /// room it is as cheap as that.
     fn kept(&self, candidate: usize) -> f64 {
         if self.room.ready(self.room.main)[candidate] > 0 {
             return 0.0;
         }
-        self.room.candidates.price[candidate] * (1.0 - self.config.keep_current)
+        let price = self.current_price(candidate).unwrap_or(self.room.candidates.price[candidate]);
+        price * (1.0 - self.config.keep_current)
+    }
+
+    /// What a running replica costs now. How likely it is to be interrupted is not known.
+    fn current_price(&self, candidate: usize) -> Option<f64> {
+        Some(self.room.candidates.current_price[candidate]).filter(|price| *price > 0.0)
+    }
+
+    /// The price of a replica that runs, for those of which some must go; `None` where all may stay.
+    fn shrinks(&self, candidate: usize) -> Option<f64> {
+        let current = self.room.current(self.room.main);
+        let placed: u64 = current.iter().copied().map(u64::from).sum();
+        let fewer = placed > u64::from(self.room.wanted(self.room.main)) && current[candidate] > 0;
+        self.current_price(candidate).filter(|_| fewer)
     }
 
     /// Gives `seats` the wanted replicas of a component, step by step from the least of all candidates' next steps.
@@ -220,14 +237,16 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Keeps up to `wanted` running replicas: lower tiers first, then the cheapest, then the lower row.
+    /// Keeps up to `wanted` running replicas: lower tiers first, then the cheapest now (nothing known is nothing spent),
+    /// then where the next one would be the cheapest, then the lower row.
     fn keep(&self, component: usize, wanted: u32, seats: &mut [u32]) -> u32 {
         let current = self.room.current(component);
         let columns = self.room.candidates;
         let mut order: Vec<usize> = (0..self.room.n).filter(|candidate| current[*candidate] > 0).collect();
         order.sort_by(|a, b| {
             let tier = columns.tier[*a].cmp(&columns.tier[*b]);
-            tier.then(columns.price[*a].total_cmp(&columns.price[*b])).then(a.cmp(b))
+            let current = columns.current_price[*a].total_cmp(&columns.current_price[*b]);
+            tier.then(current).then(columns.price[*a].total_cmp(&columns.price[*b])).then(a.cmp(b))
         });
         let mut rest = wanted;
         for candidate in order {
@@ -243,7 +262,8 @@ impl<'a> Steps<'a> {
             |(number, step)| {
                 let tier = self.room.candidates.tier[candidate];
                 let Step { replicas, cost } = step;
-                (replicas > 0).then_some(Head { tier, cost, candidate, number, replicas })
+                let price = if number == CURRENT { self.room.candidates.current_price[candidate] } else { 0.0 };
+                (replicas > 0).then_some(Head { tier, cost, price, candidate, number, replicas })
             },
         )
     }
@@ -301,6 +321,8 @@ impl<'a> Steps<'a> {
 struct Head {
     tier: u32,
     cost: f64,
+    /// What a replica costs now, where it runs already.
+    price: f64,
     candidate: usize,
     number: usize,
     replicas: u32,
@@ -308,12 +330,13 @@ struct Head {
 
 impl Ord for Head {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Room of the same cost: what is there before what must be ordered, then the lower row.
+        // Room of the same cost: what is there before what must be ordered, then the cheapest now, then the lower row.
         let class = |head: &Head| head.number.min(FIRST_OFFER);
         self.tier
             .cmp(&other.tier)
             .then(self.cost.total_cmp(&other.cost))
             .then(class(self).cmp(&class(other)))
+            .then(self.price.total_cmp(&other.price))
             .then(self.candidate.cmp(&other.candidate))
             .then(self.number.cmp(&other.number))
     }

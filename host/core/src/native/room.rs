@@ -31,6 +31,7 @@ impl<'a> Room<'a> {
             ("elastic", candidates.elastic.len(), by_component),
             ("current", candidates.current.len(), by_component),
             ("price", candidates.price.len(), n),
+            ("current-price", candidates.current_price.len(), n),
             ("lead-seconds", candidates.lead_seconds.len(), n),
             ("interruption", candidates.interruption.len(), n),
             ("tier", candidates.tier.len(), n),

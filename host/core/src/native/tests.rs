@@ -79,6 +79,49 @@ fn cost_moves_what_runs_only_for_its_share_of_the_price() {
 }
 
 #[test]
+fn cost_gives_up_first_what_costs_the_most_now() {
+    // On demand, spot, and what nobody pays for. The next replica is spot in the first and the last alone.
+    let mut list = candidates(&[0, 0, 0]);
+    list.current = vec![5, 4, 1];
+    list.current_price = vec![1.0, 0.4, 0.0];
+    list.price = vec![0.4, 1.0, 0.4];
+    let shrunk = |list: &Candidates, config: &CostConfig, wanted| {
+        let request = request(Division::Free, wanted);
+        let decision = cost(config, &request, list).unwrap();
+        assert_eq!(check_decision(&request, list, &decision), Ok(()));
+        let terms = decision.terms.iter().filter(|term| &*term.name == "usd-per-replica-hour");
+        (by_candidate(&decision, 0, 3), terms.map(|term| (term.candidate, term.value)).collect::<Vec<_>>())
+    };
+    let config = CostConfig::default();
+    assert_eq!(shrunk(&list, &config, 10), (vec![5, 4, 1], vec![]), "nothing goes");
+    assert_eq!(shrunk(&list, &config, 6), (vec![1, 4, 1], vec![(0, 1.0), (1, 0.4)]));
+    assert_eq!(shrunk(&list, &config, 2), (vec![0, 1, 1], vec![(1, 0.4)]));
+    list.tier = vec![0, 1, 1];
+    assert_eq!(shrunk(&list, &config, 6).0, [5, 0, 1], "a tier counts before a price");
+    // The same where what runs may move, even beside ready room.
+    list.tier = vec![0, 0, 0];
+    list.ready = vec![1, 1, 0];
+    let restless = CostConfig { keep_current: 0.2, ..config };
+    assert_eq!(shrunk(&list, &restless, 4).0, [0, 4, 0]);
+}
+
+#[test]
+fn cost_holds_against_a_move_what_a_replica_costs_now() {
+    // The next replica here would be spot; the one that runs is not.
+    let mut list = candidates(&[0, 0]);
+    list.current = vec![2, 0];
+    list.elastic = vec![0, 2];
+    list.price = vec![0.4, 0.5];
+    let replicas = |list: &Candidates| {
+        let config = CostConfig { keep_current: 0.3, ..CostConfig::default() };
+        by_candidate(&cost(&config, &request(Division::Free, 2), list).unwrap(), 0, 2)
+    };
+    assert_eq!(replicas(&list), [2, 0]);
+    list.current_price = vec![1.0, 0.0];
+    assert_eq!(replicas(&list), [0, 2]);
+}
+
+#[test]
 fn terms_say_what_decided() {
     let decision = cost(&CostConfig::default(), &request(Division::Free, 3), &offers()).unwrap();
     let terms: Vec<(u32, &str, f64)> =
@@ -320,6 +363,7 @@ fn questions() -> impl Strategy<Value = (Request, Candidates)> {
             (list.ready, list.elastic, list.current) = (column(5, cells), column(5, cells), column(4, cells));
             (list.tier, list.weight, list.lead_seconds) = (column(2, n), column(4, n), column(900, n));
             list.price = column(9, n).into_iter().map(f64::from).collect();
+            list.current_price = column(9, n).into_iter().map(f64::from).collect();
             list.interruption = column(10, n).into_iter().map(|tenths| f64::from(tenths) / 10.0).collect();
             (wanted, list)
         },

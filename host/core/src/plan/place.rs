@@ -236,6 +236,7 @@ impl Cycle<'_> {
             let elastic = out.elastic.get(main * n + row).is_some_and(|elastic| *elastic > 0);
             out.cluster.push(candidate.cluster.0);
             out.price.push(if elastic { room.price } else { 0.0 });
+            out.current_price.push(self.current_price(ticket, main, candidate.cluster));
             out.lead_seconds.push(if elastic { room.lead_seconds } else { 0 });
             out.interruption.push(if elastic { room.interruption } else { 0.0 });
             out.tier.push(candidate.tier);
@@ -249,6 +250,16 @@ impl Cycle<'_> {
             }
         }
         out
+    }
+
+    /// What the main component's replicas in a cluster cost now.
+    fn current_price(&self, ticket: &Ticket<'_>, main: usize, cluster: ClusterRow) -> f64 {
+        if ticket.held_at(cluster, main) == 0 {
+            return 0.0;
+        }
+        let (Some(current), Some(shape)) = (&ticket.entry.current, ticket.shapes.get(main)) else { return 0.0 };
+        let Some(found) = self.work.cluster(cluster) else { return 0.0 };
+        self.work.running_price(cluster, *shape, current.shares_at(main as u32, &found.name))
     }
 
     fn offers(&self, ticket: &Ticket<'_>, main: usize, chosen: &[Candidate], out: &mut Candidates) {

@@ -57,6 +57,23 @@ fn planning_the_same_again_changes_nothing() {
 }
 
 #[test]
+fn what_shrinks_leaves_the_dear_nodes_first() {
+    let mut fleet = Fleet::new(&[]);
+    fleet.cluster("a-dear", &[], 1, 2, 3.0);
+    fleet.cluster("b-cheap", &[], 1, 4, 1.0);
+    let mut workload = fleet.workload("web", 6);
+    let (plan, booked) = Planner::default().plan_and_book(&fleet.input(&[workload.entry()]), &mut Builtin::default());
+    assert_eq!(placed(&plan.changes[0]), [(0, "a-dear".into(), 2), (0, "b-cheap".into(), 4)]);
+    assert_eq!(plan.changes[0].record.candidates.current_price, [0.0, 0.0]);
+    fleet.snapshot = booked;
+    workload.replicas = vec![3];
+    let entry = Entry { current: Some(std::sync::Arc::new(plan.changes[0].placement.clone())), ..workload.entry() };
+    let plan = planned(&fleet, &[entry]);
+    assert_eq!(placed(&plan.changes[0]), [(0, "b-cheap".into(), 3)]);
+    assert_eq!(plan.changes[0].record.candidates.current_price, [3.0, 1.0]);
+}
+
+#[test]
 fn a_gang_runs_whole_in_one_cluster_or_waits() {
     let fleet = Fleet::new(&[("m1", 3, 0), ("m2", 5, 0)]);
     let mut first = fleet.gang("first", &[(1, 1), (3, 3)]);

@@ -26,6 +26,16 @@ fn placement() -> Value {
 }
 
 #[test]
+fn a_case_may_leave_out_what_runs_costs_but_not_a_part_of_it() {
+    let mut case = placement();
+    case["candidates"]["currentPrice"] = json!([0.5, 0.5, 0.5]);
+    assert!(run(&builtin("available.wasm"), case.clone()).is_ok());
+    case["candidates"]["currentPrice"] = json!([0.5]);
+    let error = run(&builtin("available.wasm"), case).unwrap_err();
+    assert!(error.to_string().contains("candidates.currentPrice has 1 values, and 3 are needed"), "{error}");
+}
+
+#[test]
 fn a_placement_case() {
     let outcome = run(&builtin("available.wasm"), placement()).unwrap();
     let replicas: Vec<&Value> =

@@ -104,7 +104,7 @@ fn candidates(components: usize) -> impl Strategy<Value = Candidates> {
     let price = || prop::sample::select(vec![0.0, 0.5, 1.0, 1.25, 7.0]);
     let row = (
         prop::collection::vec((amount(), amount(), 0..6_u32), components),
-        price(),
+        (price(), price()),
         0..900_u32,
         prop::sample::select(vec![0.0, 0.05, 0.2]),
         0..3_u32,
@@ -121,7 +121,8 @@ fn candidates(components: usize) -> impl Strategy<Value = Candidates> {
             ready: by_component(|room| room.0),
             elastic: by_component(|room| room.1),
             current: by_component(|room| room.2),
-            price: rows.iter().map(|row| row.1).collect(),
+            price: rows.iter().map(|row| row.1.0).collect(),
+            current_price: rows.iter().map(|row| row.1.1).collect(),
             lead_seconds: rows.iter().map(|row| row.2).collect(),
             interruption: rows.iter().map(|row| row.3).collect(),
             tier: rows.iter().map(|row| row.4).collect(),

@@ -53,6 +53,7 @@ pub(crate) fn candidates(candidates: placement::Candidates) -> core::Candidates 
         elastic: candidates.elastic,
         current: candidates.current,
         price: candidates.price,
+        current_price: candidates.current_price,
         lead_seconds: candidates.lead_seconds,
         interruption: candidates.interruption,
         tier: candidates.tier,
