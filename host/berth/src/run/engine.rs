@@ -192,9 +192,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// Reads everything and starts the run; nothing is touched before the fleet file is known to be sound.
-    pub(crate) fn open(config: Config, address: SocketAddr) -> anyhow::Result<Self> {
-        let fleet = FleetFile::read(&config.fleet)?;
+    /// Opens what the data directory holds and starts the run.
+    pub(crate) fn open(config: Config, fleet: FleetFile, address: SocketAddr) -> anyhow::Result<Self> {
         let home = Home::open(&config)?;
         let folder = policies::folder(config.policies.as_deref(), &home.dir)?;
         // A run that does not follow the clock must not depend on how fast the machine is: fuel alone limits policies then.

@@ -25,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 use crate::fail::Exit;
 use crate::server::{self, ask};
 use engine::{Engine, Finish};
+use fleet::FleetFile;
 
 /// Everything that was said on the command line, checked.
 #[derive(Debug)]
@@ -49,19 +50,21 @@ pub(crate) enum Fleet {
     File(PathBuf),
 }
 
+/// Reads the fleet file, and then runs; nothing is touched and no port taken before the file is known to be sound.
 pub(crate) fn run(config: Config) -> anyhow::Result<Exit> {
+    let fleet = FleetFile::read(&config.fleet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("the threads of the API cannot be started")?;
-    let exit = runtime.block_on(supervise(config));
+    let exit = runtime.block_on(supervise(config, fleet));
     // A request that hangs must not keep the program from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
-async fn supervise(config: Config) -> anyhow::Result<Exit> {
+async fn supervise(config: Config, fleet: FleetFile) -> anyhow::Result<Exit> {
     let listener = server::listen(config.listen).await?;
     let address = listener.local_addr().context("the API has no address")?;
     let token = config.token.clone();
@@ -71,7 +74,7 @@ async fn supervise(config: Config) -> anyhow::Result<Exit> {
     let engine = std::thread::Builder::new().name("engine".to_owned()).spawn({
         let stop = stop.clone();
         move || {
-            let result = Engine::open(config, address).and_then(|mut engine| engine.run(&questions, &stop));
+            let result = Engine::open(config, fleet, address).and_then(|mut engine| engine.run(&questions, &stop));
             // Nobody listens only if the program is ending anyway.
             drop(finished.send(result));
         }

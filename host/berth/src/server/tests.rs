@@ -70,7 +70,8 @@ impl Running {
         let engine = std::thread::spawn({
             let stop = stop.clone();
             move || {
-                let mut engine = Engine::open(config, address).unwrap();
+                let fleet = crate::run::fleet::FleetFile::read(&config.fleet).unwrap();
+                let mut engine = Engine::open(config, fleet, address).unwrap();
                 engine.run(&questions, &stop).unwrap();
                 // What was reached stays there to be asked about.
                 while !stop.load(Ordering::Relaxed) {
