@@ -9,6 +9,7 @@ use crate::wire::{Items, Objects};
 use berth_control::view::{WorkloadAt, WorkloadRow};
 use berth_core::native::NO_POLICY;
 use berth_core::placement::PolicyRef;
+use serde_json::{Value, json};
 
 /// List objects, or show one
 ///
@@ -67,8 +68,14 @@ pub(crate) fn run(args: &GetArgs) -> anyhow::Result<Exit> {
         eprintln!("no {} found{}", found.kind, inside(namespace));
         return Ok(Exit::Done);
     }
-    output::print(args.output, &found, |found| objects::table(&found.kind, &found.items))?;
+    let table = objects::table(&found.kind, &found.items);
+    output::print(args.output, &list(found.items), |_| table)?;
     Ok(Exit::Done)
+}
+
+/// A list as `kubectl` prints it, which `berth apply` takes.
+fn list(items: Vec<Value>) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 fn workloads(args: &GetArgs, client: &Client, namespace: &str) -> anyhow::Result<Exit> {
