@@ -239,6 +239,10 @@ fn type_of(value: &Value) -> Result<(String, String), Vec<Issue>> {
     if issues.is_empty() { Ok(found) } else { Err(issues) }
 }
 
+/// Kinds with a status that is stored. That of others is made when they are shown; what a user sends of it is left out, as
+/// the Kubernetes API does, so that what was shown can be applied again.
+const HAVE_STATUS: [&str; 2] = ["Offering", "Placement"];
+
 /// An object of Berth's own group.
 fn own(kind: &str, mut value: Value) -> Result<Object, Vec<Issue>> {
     let Some(known) = schema::schema_of(kind) else {
@@ -253,6 +257,9 @@ fn own(kind: &str, mut value: Value) -> Result<Object, Vec<Issue>> {
     let Value::Object(map) = &mut value else { return Err(vec![Issue::new("", "is no object", "")]) };
     map.shift_remove("apiVersion");
     map.shift_remove("kind");
+    if !HAVE_STATUS.contains(&kind) {
+        map.shift_remove("status");
+    }
     let mut issues = Vec::new();
     if let Some(metadata) = map.get_mut("metadata") {
         meta::check(metadata, true, known.namespaced, &mut issues);

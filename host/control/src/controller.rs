@@ -62,6 +62,8 @@ pub struct Controller {
     pub(crate) store: Box<dyn Store>,
     pub(crate) state: State,
     scheduler: scheduling::Scheduler,
+    /// What users changed since the last step, to be told.
+    news: Vec<Event>,
 }
 
 impl std::fmt::Debug for Controller {
@@ -98,7 +100,7 @@ impl Controller {
         let start = Millis(0);
         state.absorb(&stored, start);
         state.settle(start);
-        Ok(Self { store, state, scheduler: scheduling::Scheduler::default() })
+        Ok(Self { store, state, scheduler: scheduling::Scheduler::default(), news: Vec::new() })
     }
 
     pub fn state(&self) -> &State {
@@ -135,6 +137,7 @@ impl Controller {
     }
 
     fn observe(&mut self, pass: &mut Pass<'_, '_>) {
+        pass.emit(std::mem::take(&mut self.news));
         for cluster in pass.world.members.changed() {
             let Some(seen) = pass.world.members.observe(&cluster) else { continue };
             let events = self.state.observe(&cluster, seen, pass.now);

@@ -42,6 +42,10 @@ pub enum What {
         workload: WorkloadKey,
         reason: Reason,
     },
+    /// A user deleted an object of any kind.
+    Deleted {
+        object: WorkloadKey,
+    },
     NodesOrdered {
         order: OrderId,
         cluster: ClusterName,
@@ -126,7 +130,8 @@ impl What {
             | What::WorkloadReady { workload, .. }
             | What::Moved { workload, .. }
             | What::Finished { workload, .. }
-            | What::PlanRefused { workload, .. } => Some(workload),
+            | What::PlanRefused { workload, .. }
+            | What::Deleted { object: workload } => Some(workload),
             What::PolicyFailed { workload, .. } => workload.as_ref(),
             _ => None,
         }
@@ -184,6 +189,7 @@ impl fmt::Display for What {
                 short.as_ref().map_or(Ok(()), |short| write!(f, "; rest waits: {short}"))
             }
             What::Waiting { workload, reason } => write!(f, "waiting    {workload}: {reason}"),
+            What::Deleted { object } => write!(f, "deleted    {object}"),
             What::NodesOrdered { cluster, pool, offering, nodes, workload, .. } => {
                 write!(f, "ordered    {nodes} x {} for {cluster}/{pool}, for {workload}", named(offering))
             }

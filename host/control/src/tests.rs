@@ -166,6 +166,25 @@ fn a_deleted_workload_gives_everything_back() {
 }
 
 #[test]
+fn deletes_are_all_or_none_and_told() {
+    let mut scene = scene(&[("a", 1.0)], &format!("{}{}", deployment("web", 1), deployment("api", 1)));
+    scene.steps();
+    let (web, api, nobody) = (key("web"), key("api"), key("nobody"));
+    let keys = [&web, &nobody, &api, &web].map(ObjectKey::from);
+    let before = scene.controller.state().revision;
+    assert_eq!(scene.controller.delete_all(&keys, scene.clock.0).unwrap(), [true, false, true, false]);
+    assert_eq!(scene.controller.state().revision.0, before.0 + 1, "one batch");
+    scene.steps();
+    assert!(scene.heard("deleted    Deployment default/web") && scene.heard("deleted    Deployment default/api"));
+
+    let placement = ObjectKey { kind: crate::record::PLACEMENT_KIND.into(), ..keys[0].clone() };
+    scene.apply(&deployment("web", 1));
+    let refused = scene.controller.delete_all(&[keys[0].clone(), placement], scene.clock.0);
+    assert!(matches!(refused, Err(Refused::Invalid(_))));
+    assert!(scene.controller.get(&keys[0]).is_some(), "nothing was deleted");
+}
+
+#[test]
 fn a_lost_cluster_is_left_and_cleaned_up_when_it_is_back() {
     let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 2));
     scene.add_nodes("a", "a-gpu", 2);

@@ -32,6 +32,19 @@ fn every_file_loads_and_survives_writing() {
     }
 }
 
+/// What is shown of a cluster or a pool has a status that nobody stores.
+#[test]
+fn a_status_that_is_only_shown_is_left_out_when_it_is_applied() {
+    let cluster = "apiVersion: berth.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec: {provider: aws}\n";
+    let status = "status: {nodes: 2, conditions: [{type: Ready, status: 'True'}]}\n";
+    let plain = load("x.yaml", cluster).unwrap();
+    assert_eq!(load("x.yaml", &format!("{cluster}{status}")).unwrap().objects, plain.objects);
+    // An offering's is stored, and checked.
+    let offering = FILES[5].1.split("---").find(|part| part.contains("status: {stock")).unwrap();
+    assert!(load("x.yaml", offering).unwrap().objects[0].to_yaml().contains("lowerBound: 3"));
+    assert!(!faults(&offering.replace("lowerBound", "lower")).is_empty());
+}
+
 #[test]
 fn objects_know_their_names_and_places() {
     let loaded = load("fleet.yaml", FILES[5].1).unwrap();

@@ -78,19 +78,16 @@ impl Engine {
 
     fn delete_keys(&mut self, keys: &[ObjectKey]) -> Result<Items<Outcome>, Refusal> {
         let now = self.simulation.now();
-        let mut items = Vec::new();
-        for key in keys {
-            let deleted =
-                self.controller.delete(key, now).map_err(|refused| self.refusal(refused, &Loaded::default()))?;
-            items.push(Outcome {
-                kind: last(&key.kind).to_owned(),
-                namespace: key.namespace.to_string(),
-                name: key.name.to_string(),
-                outcome: if deleted { "deleted" } else { "not found" }.to_owned(),
-                warnings: Vec::new(),
-            });
-        }
-        Ok(Items { items })
+        let deleted = self.controller.delete_all(keys, now);
+        let deleted = deleted.map_err(|refused| self.refusal(refused, &Loaded::default()))?;
+        let item = |(key, deleted): (&ObjectKey, bool)| Outcome {
+            kind: last(&key.kind).to_owned(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            outcome: if deleted { "deleted" } else { "not found" }.to_owned(),
+            warnings: Vec::new(),
+        };
+        Ok(Items { items: keys.iter().zip(deleted).map(item).collect() })
     }
 
     /// Lets the simulated fleet follow what was applied.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Controller;
+use crate::event::{Event, What};
 use crate::ports::{Batch, Expected, ObjectKey, StoreError, Write};
 use crate::state::Kept;
 use crate::time::rfc3339;
@@ -122,25 +123,51 @@ impl Controller {
     /// Deletes an object; false if there is none. A workload's placement is given up by the loops afterwards.
     ///
     /// # Errors
-    /// For kinds that Berth writes itself; or that the store cannot be written, and then the process must stop.
+    /// As [`Controller::delete_all`].
     pub fn delete(&mut self, key: &ObjectKey, now: Millis) -> Result<bool, Refused> {
-        if is_internal(&key.kind) {
+        let deleted = self.delete_all(std::slice::from_ref(key), now)?;
+        Ok(deleted == [true])
+    }
+
+    /// Deletes objects, all or none, and says for each whether it was there. Placements of workloads are given up by the
+    /// loops afterwards. What was deleted is told with the next step.
+    ///
+    /// # Errors
+    /// For kinds that Berth writes itself; or that the store cannot be written, and then the process must stop.
+    pub fn delete_all(&mut self, keys: &[ObjectKey], now: Millis) -> Result<Vec<bool>, Refused> {
+        if let Some(key) = keys.iter().find(|key| is_internal(&key.kind)) {
             let mend = "delete the workload instead";
             return Err(refuse(key, Issue::new("kind", "is written by Berth alone", mend)));
         }
-        for _ in 0..TRIES {
-            let Some(kept) = self.state.objects.get(key) else { return Ok(false) };
-            let write = Write { key: key.clone(), expected: Expected::At(kept.revision), value: None };
-            match self.commit(&Batch { writes: vec![write], history: Vec::new() }, now) {
+        for _ in 1..TRIES {
+            match self.try_delete(keys, now) {
                 Err(StoreError::Conflict { .. }) => {}
-                other => {
-                    other?;
-                    self.state.settle(now);
-                    return Ok(true);
-                }
+                other => return Ok(other?),
             }
         }
-        Ok(false)
+        Ok(self.try_delete(keys, now)?)
+    }
+
+    fn try_delete(&mut self, keys: &[ObjectKey], now: Millis) -> Result<Vec<bool>, StoreError> {
+        let mut batch = Batch::default();
+        let mut seen = BTreeSet::new();
+        let mut deleted = Vec::with_capacity(keys.len());
+        for key in keys {
+            let kept = self.state.objects.get(key).filter(|_| seen.insert(key));
+            deleted.push(kept.is_some());
+            batch.writes.extend(kept.map(|kept| Write {
+                key: key.clone(),
+                expected: Expected::At(kept.revision),
+                value: None,
+            }));
+        }
+        if !batch.writes.is_empty() {
+            self.commit(&batch, now)?;
+            self.state.settle(now);
+            let gone = batch.writes.iter().map(|write| What::Deleted { object: WorkloadKey::from(&write.key) });
+            self.news.extend(gone.map(|what| Event { at: now, what }));
+        }
+        Ok(deleted)
     }
 
     /// Sets a workload's replicas as an autoscaler would, in its manifest.
