@@ -328,6 +328,42 @@ pub struct Answer<T> {
     pub failed: Option<(PolicyRef, String)>,
 }
 
+/// Where the planner is within a cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Entries in the order of the queue, and what a gang policy is told of them.
+    Queue,
+    /// The gang policy's verdict, with its check.
+    Gang,
+    /// Sizes within quota, and the clusters that may run a workload.
+    Feasible,
+    /// Candidates as the placement policy sees them.
+    Columns,
+    /// The placement policy's decision.
+    Place,
+    /// Its check.
+    Answer,
+    /// Budget, booking, and the change with its record.
+    Book,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 7] =
+        [Stage::Queue, Stage::Gang, Stage::Feasible, Stage::Columns, Stage::Place, Stage::Answer, Stage::Book];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Queue => "queue",
+            Stage::Gang => "gang",
+            Stage::Feasible => "feasible",
+            Stage::Columns => "columns",
+            Stage::Place => "place",
+            Stage::Answer => "answer",
+            Stage::Book => "book",
+        }
+    }
+}
+
 /// The policies in force, as the planner calls them.
 ///
 /// An implementation never fails: where a policy does, it answers with the built-in algorithm of that kind. `named` is the
@@ -335,6 +371,9 @@ pub struct Answer<T> {
 /// whole of one planning cycle: [`Policies::begin`] marks its start, and only there may a new set come in.
 pub trait Policies {
     fn begin(&mut self);
+
+    /// Told when a stage begins, for those who measure. Decides nothing.
+    fn stage(&mut self, _stage: Stage) {}
 
     /// Inputs that the policy for this request wants, as its `describe` names them.
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>];

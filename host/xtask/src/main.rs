@@ -1,9 +1,9 @@
 //! The project's own tools: `cargo run -p xtask -- COMMAND`.
 //!
-//! Owns what a build needs beside cargo: the policies' components with their lock file, and the check of which crate may
-//! use which. It changes nothing outside `policies/`
-//! and the host's test guests.
+//! Owns what a build needs beside cargo: the policies' components with their lock file, the check of which crate may use
+//! which, and the benchmark. It changes nothing outside `policies/` and the host's test guests.
 
+mod bench;
 mod boundaries;
 mod lock;
 mod policies;
@@ -15,6 +15,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// The system's allocator, with counters that the benchmark reads.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Build and check what cargo alone does not")]
@@ -30,6 +35,8 @@ enum Command {
     Policies(Policies),
     /// Check that crates use only what their layer may use
     Boundaries,
+    /// Measure decisions, natively and through Wasm side by side, and what surrounds them
+    Bench(bench::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -75,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Policies(Policies::Component { package, output }) => policies::component(&root, &package, &output),
         Command::Policies(Policies::Check { rebuild }) => policies::check(&root, rebuild),
         Command::Boundaries => boundaries::check(&root),
+        Command::Bench(arguments) => bench::run(&root, &arguments),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::feasible::{Feasibility, Held};
 use crate::fleet::{RoomCache, Snapshot};
 use crate::ids::{ClusterRow, Millis, PlanId, QuotaRow, ShapeRow, WorkloadKey};
 use crate::placement::{Placement, PolicyRef};
-use crate::policy::{Decision, Kind, Policies, Request, Tables};
+use crate::policy::{Decision, Kind, Policies, Request, Stage, Tables};
 use crate::reason::{Code, Reason};
 use crate::workload::Workload;
 
@@ -63,6 +63,7 @@ impl Planner {
     /// from before anything of this one is observed.
     pub fn plan_and_book(&mut self, input: &Input<'_>, policies: &mut dyn Policies) -> (Plan, Snapshot) {
         policies.begin();
+        policies.stage(Stage::Queue);
         // Phase 1: the entries in the order of the queue; suspended ones wait.
         let mut cycle = Cycle::new(input, self, policies);
         let tickets = cycle.tickets();

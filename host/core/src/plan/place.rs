@@ -10,7 +10,7 @@ use crate::fleet::TakeOptions;
 use crate::ids::{ClusterName, ClusterRow, OrderId};
 use crate::native;
 use crate::placement::{NodeOrder, Placement, PolicyRef, Share};
-use crate::policy::{Answer, Candidates, Decision, Kind, Problem, ProblemCode, Request};
+use crate::policy::{Answer, Candidates, Decision, Kind, Problem, ProblemCode, Request, Stage};
 use crate::reason::{Code, Reason};
 use crate::workload::Division;
 
@@ -29,6 +29,7 @@ impl Cycle<'_> {
             return self.nothing(ticket);
         }
 
+        self.policies.stage(Stage::Feasible);
         // Phase 1: the size within quota. What runs is not made smaller by jobs ahead of it: that would be preemption.
         let runs = |number: usize| ticket.placed(number).min(workload.components[number].replicas);
         let sizes: Vec<u32> = sizes.iter().enumerate().map(|(number, size)| runs(number).max(*size)).collect();
@@ -48,6 +49,7 @@ impl Cycle<'_> {
         if workload.rules.gang {
             self.whole_sets_only(ticket, &mut feasible);
         }
+        self.policies.stage(Stage::Columns);
         let named = workload.rules.placement_policy.as_ref();
         let needs = self.policies.needs(Kind::Placement, named, request.division).to_vec();
         let candidates = self.candidates(ticket, &feasible.candidates, &needs);
@@ -62,6 +64,7 @@ impl Cycle<'_> {
 
         // Phase 3: the policy's decision, or that of the built-in one where it breaks a rule.
         let answer = self.decide(ticket, &request, &candidates);
+        self.policies.stage(Stage::Book);
         let decision = match &answer.result {
             Ok(decision) => decision.clone(),
             Err(problem) => {
@@ -297,7 +300,9 @@ impl Cycle<'_> {
 
     fn decide(&mut self, ticket: &Ticket<'_>, request: &Request, candidates: &Candidates) -> Answer<Decision> {
         let named = ticket.entry.workload.rules.placement_policy.as_ref();
+        self.policies.stage(Stage::Place);
         let mut answer = self.policies.place(named, &self.tables, request, candidates);
+        self.policies.stage(Stage::Answer);
         let check = |answer: &Answer<Decision>| {
             let decision = answer.result.as_ref().ok()?;
             check_decision(request, candidates, decision).err().map(|violation| violation.to_string())

@@ -9,7 +9,7 @@ use crate::check::check_verdict;
 use crate::fleet::TakeOptions;
 use crate::ids::{ClusterRow, PolicyName};
 use crate::native;
-use crate::policy::{Answer, Fit, HoldCode, Job, JobComponent, Kind, NO_ROW, Queue, QuotaUse, Running, Verdict};
+use crate::policy::{Answer, Fit, HoldCode, Job, JobComponent, Kind, NO_ROW, Queue, QuotaUse, Running, Stage, Verdict};
 use crate::quota::NO_LIMIT;
 use crate::reason::{Code, Reason};
 use crate::resources::Amounts;
@@ -185,6 +185,7 @@ impl<'a> Cycle<'a> {
 
     /// The verdict of the policy, or that of the built-in one where it breaks a rule.
     fn verdict(&mut self, named: Option<&PolicyName>, queue: &Queue) -> Answer<Verdict> {
+        self.policies.stage(Stage::Gang);
         let mut answer = self.policies.admit(named, &self.tables, queue);
         let broken = answer.result.as_ref().ok().and_then(|verdict| self.broken(queue, verdict));
         if let Some(rule) = broken {
