@@ -5,6 +5,7 @@
 //! runs; a member cluster only binds the pods that it was given to its own nodes.
 
 pub mod alibaba;
+pub mod audit;
 mod cluster;
 mod drive;
 pub mod example;

@@ -246,6 +246,11 @@ impl SimProvider {
         });
     }
 
+    /// All orders that are remembered, as they really stand, ascending by id.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = (&OrderId, &NodeOrder, &OrderState)> {
+        self.orders.iter().map(|(id, order)| (id, &order.order, &order.state))
+    }
+
     /// USD for all nodes up to now.
     pub fn cost(&self) -> f64 {
         self.totals.spent + self.bills.values().map(|bill| cost(bill, self.now)).sum::<f64>()

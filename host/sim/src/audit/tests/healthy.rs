@@ -1,0 +1,63 @@
+//! Nothing is found where nothing is wrong.
+
+use berth_core::ids::WorkloadKey;
+
+use super::*;
+
+pub(super) const WEB: &str = r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  replicas: 6
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: c, image: i, resources: {requests: {cpu: 4, memory: 8Gi}, limits: {nvidia.com/gpu: 1}}}]
+";
+
+pub(super) const TRAIN: &str = r"
+apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: {name: train, namespace: default, annotations: {sim.berth.dev/duration: 20m}}
+spec:
+  pytorchReplicaSpecs:
+    Master:
+      replicas: 1
+      template: {spec: {containers: [{name: c, image: i, resources: {limits: {cpu: 2, nvidia.com/gpu: 1}}}]}}
+    Worker:
+      replicas: 3
+      template: {spec: {containers: [{name: c, image: i, resources: {limits: {cpu: 2, nvidia.com/gpu: 2}}}]}}
+";
+
+pub(super) const CONFIG: &str = r"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: default}
+data: {colour: blue}
+";
+
+pub(super) fn web() -> WorkloadKey {
+    WorkloadKey::new("apps/v1/Deployment", "default", "web")
+}
+
+#[test]
+fn a_day_without_faults_breaks_nothing() {
+    let mut rig = Rig::new();
+    rig.apply(WEB);
+    rig.apply(CONFIG);
+    rig.run(300);
+    rig.apply(TRAIN);
+    rig.run(900);
+    rig.scale(&web(), 12);
+    rig.run(900);
+    rig.restart();
+    rig.scale(&web(), 2);
+    rig.run(1800);
+    rig.delete("apps/v1/Deployment", "web");
+    rig.run(3600);
+    assert_eq!(rig.found(), [""; 0]);
+    assert!(rig.looks > 300, "{}", rig.looks);
+    assert_eq!(rig.simulation.totals().orders_failed, 0);
+}
