@@ -11,6 +11,7 @@
 pub mod action;
 pub mod controller;
 pub mod event;
+pub mod history;
 pub mod loops;
 pub mod ports;
 mod query;

@@ -11,7 +11,7 @@ use berth_core::reason::{Code, Reason};
 use serde_json::{Value, json};
 
 use crate::controller::Controller;
-use crate::loops::scheduling::{DecisionEntry, tables_key};
+use crate::history::{self, DecisionEntry, tables_key};
 use crate::ports::{NodeObservation, ObjectKey, Outcome, StoreError};
 use crate::record::key_of;
 use crate::state::{Member, State, WorkloadState};
@@ -103,15 +103,15 @@ impl Controller {
         let mut values = Vec::new();
         for entry in self.entries(key, limit)? {
             let tables = self.tables(&entry.tables)?;
-            values.push(json!({ "tables": &*tables, "record": entry.record, "short": entry.short }));
+            values.push(json!({ "tables": &*tables, "record": &*entry.record, "short": entry.short }));
         }
         Ok(values)
     }
 
     fn entries(&self, key: &WorkloadKey, limit: usize) -> Result<Vec<DecisionEntry>, StoreError> {
-        let history = self.store.history(Some(&ObjectKey::from(key)), limit)?;
+        let entries = self.store.history(Some(&ObjectKey::from(key)), limit)?;
         // An entry that another version wrote is left out.
-        Ok(history.iter().filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect())
+        Ok(entries.iter().filter_map(|entry| history::decode(&entry.value).ok()).collect())
     }
 
     /// The tables that a decision was made with. If the history has lost them, those of now, whose rows may be others.

@@ -14,11 +14,12 @@ use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, Runn
 use berth_core::policy::{How, Kind, Policies, Tables};
 use berth_core::reason::{Code, Reason};
 use berth_core::workload::{Division, Workload};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::write_record;
 use crate::action::Action;
 use crate::event::{ClusterReplicas, Event, What};
+use crate::history::{self, DecisionEntry, tables_key};
 use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
 use crate::record::{Record, Reservation, Retiring};
 use crate::state::{State, Waiting, WorkloadState, head_key, objects::Head};
@@ -47,22 +48,6 @@ pub struct Cycle {
     pub waiting: Vec<(WorkloadKey, Reason)>,
     /// Workloads that the plan looked at and left as they are.
     pub confirmed: Vec<WorkloadKey>,
-}
-
-/// A decision in the history.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DecisionEntry {
-    /// Digest of the tables that it was made with; they are in the history under [`tables_key`].
-    pub(crate) tables: Arc<str>,
-    pub(crate) clusters: Vec<ClusterReplicas>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) short: Option<Reason>,
-    pub(crate) record: DecisionRecord,
-}
-
-pub(crate) fn tables_key(digest: &str) -> ObjectKey {
-    ObjectKey { kind: "berth.dev/v1alpha1/Tables".into(), namespace: "".into(), name: digest.into() }
 }
 
 /// A plan in the history.
@@ -271,9 +256,9 @@ impl Scheduler {
                 digest
             }
         };
-        let entry = DecisionEntry { tables: digest, clusters, short, record: (**record).clone() };
+        let entry = DecisionEntry { tables: digest, clusters, short, record: record.clone() };
         let about = Some(ObjectKey::from(&record.workload));
-        batch.history.push(HistoryEntry { at: now, about, value: json(&entry) });
+        batch.history.push(HistoryEntry { at: now, about, value: history::encode(&entry).into() });
     }
 }
 

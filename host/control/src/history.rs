@@ -1,0 +1,272 @@
+//! Decisions as they stand in the history: what is small as JSON, columns about clusters as bytes.
+//!
+//! A decision in a large fleet has some tens of thousands of numbers about its candidates and passed clusters, most of them
+//! like their neighbours. An entry is a byte that names the form, the length of a head, the head as JSON, and the columns in
+//! the order of [`columns`]. Nothing is lost: what is decoded equals what was encoded, bit for bit. Entries that begin with
+//! `{` are JSON as a whole, as earlier versions wrote them.
+
+mod columns;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_core::ids::{Generation, Millis, PlanId, WorkloadKey};
+use berth_core::placement::PolicyRef;
+use berth_core::plan::{DecisionRecord, Passed};
+use berth_core::policy::{Assignment, Candidates, Column, Decision, Offers, Problem, Request, Tables, Term};
+use berth_core::reason::{Code, Reason};
+use serde::{Deserialize, Serialize};
+
+use crate::event::ClusterReplicas;
+use crate::ports::ObjectKey;
+use columns::{Reader, Writer};
+
+/// The form that [`encode`] writes.
+const FORM: u8 = 1;
+
+/// A decision in the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionEntry {
+    /// Digest of the tables that it was made with; they are in the history under [`tables_key`].
+    pub tables: Arc<str>,
+    pub clusters: Vec<ClusterReplicas>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<Reason>,
+    /// Its `tables` are not filled in.
+    pub record: Arc<DecisionRecord>,
+}
+
+/// An entry that is not what [`encode`] wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("it is of form {0}, and this version knows form {FORM} alone")]
+    Form(u8),
+    #[error("it ends early, or its columns make no sense")]
+    Columns,
+    #[error("its head cannot be read")]
+    Head(#[from] serde_json::Error),
+}
+
+/// What an entry is about that holds the tables of decisions.
+pub fn tables_key(digest: &str) -> ObjectKey {
+    ObjectKey { kind: "berth.dev/v1alpha1/Tables".into(), namespace: "".into(), name: digest.into() }
+}
+
+/// Everything about a decision that is no column.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    tables: Arc<str>,
+    clusters: Vec<ClusterReplicas>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    short: Option<Reason>,
+    plan: PlanId,
+    generation: Generation,
+    workload: WorkloadKey,
+    workload_generation: u64,
+    decided_at: Millis,
+    by: PolicyRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<(PolicyRef, String)>,
+    fuel: u64,
+    request: Request,
+    /// Why there is no decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+    /// Names of the extra columns.
+    extra: Vec<Arc<str>>,
+    /// What the numbers in the column of codes stand for.
+    codes: Vec<Code>,
+    /// What the numbers in the column of terms' names stand for.
+    terms: Vec<Arc<str>>,
+}
+
+/// Gives each distinct value a number, in the order of first appearance.
+struct Numbers<T> {
+    known: BTreeMap<T, u32>,
+    values: Vec<T>,
+}
+
+impl<T: Ord + Clone> Numbers<T> {
+    fn new() -> Self {
+        Self { known: BTreeMap::new(), values: Vec::new() }
+    }
+
+    fn of(&mut self, value: &T) -> u32 {
+        if let Some(number) = self.known.get(value) {
+            return *number;
+        }
+        let number = self.values.len() as u32;
+        self.known.insert(value.clone(), number);
+        self.values.push(value.clone());
+        number
+    }
+}
+
+/// An entry as bytes.
+pub fn encode(entry: &DecisionEntry) -> Vec<u8> {
+    let record = &*entry.record;
+    let empty = Decision::default();
+    let decision = record.outcome.as_ref().unwrap_or(&empty);
+    let (mut codes, mut terms) = (Numbers::new(), Numbers::new());
+    let code: Vec<u32> = record.passed.iter().map(|passed| codes.of(&passed.code)).collect();
+    let term: Vec<u32> = decision.terms.iter().map(|term| terms.of(&term.name)).collect();
+    let head = Head {
+        tables: entry.tables.clone(),
+        clusters: entry.clusters.clone(),
+        short: entry.short.clone(),
+        plan: record.plan,
+        generation: record.generation,
+        workload: record.workload.clone(),
+        workload_generation: record.workload_generation,
+        decided_at: record.decided_at,
+        by: record.by.clone(),
+        failed: record.failed.clone(),
+        fuel: record.fuel,
+        request: record.request.clone(),
+        problem: record.outcome.as_ref().err().cloned(),
+        extra: record.candidates.extra.iter().map(|column| column.name.clone()).collect(),
+        codes: codes.values,
+        terms: terms.values,
+    };
+    let mut bytes = vec![FORM, 0, 0, 0, 0];
+    // These types have string keys and nothing that JSON cannot say.
+    bytes.extend(serde_json::to_vec(&head).unwrap_or_default());
+    let length = (bytes.len() - 5) as u32;
+    bytes[1..5].copy_from_slice(&length.to_le_bytes());
+    let mut out = Writer(bytes);
+    put_candidates(&mut out, &record.candidates);
+    out.whole(record.passed.iter().map(|passed| passed.cluster));
+    out.whole(code.into_iter());
+    out.whole(record.passed.iter().map(|passed| passed.have));
+    out.whole(record.passed.iter().map(|passed| passed.need));
+    out.whole(decision.assignments.iter().map(|one| one.component));
+    out.whole(decision.assignments.iter().map(|one| one.candidate));
+    out.whole(decision.assignments.iter().map(|one| one.replicas));
+    out.whole(decision.terms.iter().map(|term| term.candidate));
+    out.whole(term.into_iter());
+    out.real(decision.terms.iter().map(|term| term.value));
+    out.0
+}
+
+fn put_candidates(out: &mut Writer, candidates: &Candidates) {
+    let Candidates {
+        cluster,
+        ready,
+        elastic,
+        current,
+        price,
+        current_price,
+        lead_seconds,
+        interruption,
+        tier,
+        weight,
+        offers,
+        extra,
+    } = candidates;
+    for column in [cluster, ready, elastic, current, lead_seconds, tier, weight] {
+        out.whole(column.iter().copied());
+    }
+    for column in [price, current_price, interruption] {
+        out.real(column.iter().copied());
+    }
+    for column in [&offers.candidate, &offers.replicas, &offers.lead_seconds] {
+        out.whole(column.iter().copied());
+    }
+    for column in [&offers.price, &offers.interruption] {
+        out.real(column.iter().copied());
+    }
+    for column in extra {
+        out.real(column.values.iter().copied());
+    }
+}
+
+/// Reads back what [`encode`] wrote.
+///
+/// # Errors
+/// If it is something else.
+pub fn decode(bytes: &[u8]) -> Result<DecisionEntry, DecodeError> {
+    let (form, rest) = bytes.split_first().ok_or(DecodeError::Columns)?;
+    match *form {
+        b'{' => return Ok(serde_json::from_slice(bytes)?),
+        FORM => {}
+        other => return Err(DecodeError::Form(other)),
+    }
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(DecodeError::Columns)?;
+    let (head, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(DecodeError::Columns)?;
+    let head: Head = serde_json::from_slice(head)?;
+    columns(head, Reader(rest)).ok_or(DecodeError::Columns)
+}
+
+/// The columns, in the order in which they were written.
+fn columns(head: Head, mut from: Reader<'_>) -> Option<DecisionEntry> {
+    let candidates = take_candidates(&head, &mut from)?;
+    let (cluster, code, have, need) = (from.whole()?, from.whole()?, from.whole()?, from.whole()?);
+    let mut passed = Vec::with_capacity(cluster.len());
+    for (at, cluster) in cluster.iter().enumerate() {
+        let code = *head.codes.get(*code.get(at)? as usize)?;
+        passed.push(Passed { cluster: *cluster, code, have: *have.get(at)?, need: *need.get(at)? });
+    }
+    let (component, candidate, replicas) = (from.whole()?, from.whole()?, from.whole()?);
+    let mut decision = Decision::default();
+    for (at, component) in component.iter().enumerate() {
+        let (candidate, replicas) = (*candidate.get(at)?, *replicas.get(at)?);
+        decision.assignments.push(Assignment { component: *component, candidate, replicas });
+    }
+    let (candidate, name, value) = (from.whole()?, from.whole()?, from.real()?);
+    for (at, candidate) in candidate.iter().enumerate() {
+        let name = head.terms.get(*name.get(at)? as usize)?.clone();
+        decision.terms.push(Term { candidate: *candidate, name, value: *value.get(at)? });
+    }
+    let record = DecisionRecord {
+        plan: head.plan,
+        generation: head.generation,
+        workload: head.workload,
+        workload_generation: head.workload_generation,
+        decided_at: head.decided_at,
+        by: head.by,
+        failed: head.failed,
+        fuel: head.fuel,
+        tables: Arc::<Tables>::default(),
+        request: head.request,
+        candidates,
+        passed,
+        outcome: match head.problem {
+            Some(problem) => Err(problem),
+            None => Ok(decision),
+        },
+    };
+    let entry =
+        DecisionEntry { tables: head.tables, clusters: head.clusters, short: head.short, record: Arc::new(record) };
+    from.0.is_empty().then_some(entry)
+}
+
+fn take_candidates(head: &Head, from: &mut Reader<'_>) -> Option<Candidates> {
+    Some(Candidates {
+        cluster: from.whole()?,
+        ready: from.whole()?,
+        elastic: from.whole()?,
+        current: from.whole()?,
+        lead_seconds: from.whole()?,
+        tier: from.whole()?,
+        weight: from.whole()?,
+        price: from.real()?,
+        current_price: from.real()?,
+        interruption: from.real()?,
+        offers: Offers {
+            candidate: from.whole()?,
+            replicas: from.whole()?,
+            lead_seconds: from.whole()?,
+            price: from.real()?,
+            interruption: from.real()?,
+        },
+        extra: head
+            .extra
+            .iter()
+            .map(|name| Some(Column { name: name.clone(), values: from.real()? }))
+            .collect::<Option<Vec<_>>>()?,
+    })
+}
