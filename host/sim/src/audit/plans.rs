@@ -25,6 +25,13 @@ pub(super) struct Plans {
     open: Vec<Decision>,
 }
 
+/// A decision by what its bytes say, in our own words.
+fn read_decision(bytes: &[u8]) -> Result<Decision, String> {
+    let entry = berth_control::history::decode(bytes).map_err(|error| error.to_string())?;
+    let value = serde_json::to_value(&entry).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
 /// The plans of one look, with their decisions by workload.
 #[derive(Debug, Default)]
 pub(super) struct News {
@@ -63,11 +70,9 @@ impl Plans {
     }
 
     fn take_decision(&mut self, about: &ObjectKey, entry: &HistoryEntry, found: &mut Found) {
-        let decision = match serde_json::from_slice::<Decision>(&entry.value) {
+        let decision = match read_decision(&entry.value) {
             Ok(decision) => decision,
-            Err(error) => {
-                return found.add(Invariant::RecordMissing, about, format!("its record cannot be read: {error}"));
-            }
+            Err(why) => return found.add(Invariant::RecordMissing, about, format!("its record cannot be read: {why}")),
         };
         let key = &decision.record.workload;
         if (&key.kind, &key.namespace, &key.name) != (&about.kind, &about.namespace, &about.name) {
