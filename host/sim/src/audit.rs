@@ -22,11 +22,15 @@ mod digest;
 mod fleet;
 mod history;
 mod lasting;
+mod nodes;
 mod numbers;
 mod orders;
+mod pack;
 mod plans;
 mod record;
+mod room;
 mod store;
+mod waiting;
 mod work;
 
 use berth_api::Object;
@@ -44,8 +48,11 @@ use breach::Found;
 use digest::Running;
 use history::History;
 use lasting::Lasting;
+use nodes::Nodes;
 use plans::Plans;
+use room::Arrived;
 use store::Mirror;
+use waiting::Waiting;
 
 /// What one look sees.
 pub struct Sight<'a> {
@@ -73,6 +80,9 @@ pub struct Auditor {
     plans: Plans,
     accepted: Accepted,
     applied: Applied,
+    arrived: Arrived,
+    waiting: Waiting,
+    nodes: Nodes,
     lasting: Lasting,
     digest: Running,
 }
@@ -101,6 +111,7 @@ impl Auditor {
     /// The controller was started anew on the same store: everything that was accepted is compared at the next look.
     pub fn restarted(&mut self) {
         self.accepted.recheck();
+        self.arrived.forget();
     }
 
     /// A digest of all that was written up to the last look, in hexadecimal. Two runs from the same seed have the same.
@@ -127,12 +138,17 @@ impl Auditor {
             self.plans.check_changes(&news.placements, |key| self.mirror.works.contains_key(key), &plans, found);
             self.plans.check_head(self.mirror.head, found);
         }
+        self.arrived.take(&self.mirror, sight);
+        room::check(&self.mirror, &news.placements, &self.arrived, sight, found);
         numbers::check(&self.mirror, &news.placements, found);
         self.applied.take(&news.placements);
         let resend = self.settings.resend_ms;
         self.applied.check(&self.mirror, sight, resend, &mut self.lasting, found);
         self.accepted.check(sight.store, &news.stored, found)?;
         orders::check(&self.mirror, sight, &mut self.lasting, found);
+        self.waiting.hear(sight.events);
+        self.waiting.check(&self.mirror, &news.placements, &mut self.lasting, found);
+        self.nodes.check(&self.mirror, sight, &self.settings, found);
         self.lasting.end();
         Ok(())
     }

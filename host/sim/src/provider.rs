@@ -251,6 +251,11 @@ impl SimProvider {
         self.orders.iter().map(|(id, order)| (id, &order.order, &order.state))
     }
 
+    /// What is said of stock at present.
+    pub(crate) fn reports(&self) -> impl Iterator<Item = (&OfferingKey, &Stock)> {
+        self.shelves.iter().map(|(key, shelf)| (key, &shelf.report))
+    }
+
     /// USD for all nodes up to now.
     pub fn cost(&self) -> f64 {
         self.totals.spent + self.bills.values().map(|bill| cost(bill, self.now)).sum::<f64>()

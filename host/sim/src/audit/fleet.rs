@@ -3,17 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_api::duration::Duration;
+use berth_api::quantity::from_value;
 use berth_control::ports::ObjectKey;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::work::Work;
+use super::record::OfferingRef;
+use super::work::{Amounts, Work};
 
 const GROUP: &str = "berth.dev/v1alpha1/";
+/// Pods of a node where its offering does not say.
+const PODS: u64 = 110;
 
 pub(super) fn is_fleet(kind: &str) -> bool {
     let ours = kind.strip_prefix(GROUP);
-    ours.is_some_and(|kind| matches!(kind, "Cluster" | "NodePool" | "DistributionPolicy" | "ClusterDistributionPolicy"))
+    ours.is_some_and(|kind| {
+        matches!(
+            kind,
+            "Cluster" | "NodePool" | "Offering" | "QuotaTree" | "DistributionPolicy" | "ClusterDistributionPolicy"
+        )
+    })
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,6 +47,25 @@ impl Default for ScaleDown {
     }
 }
 
+#[derive(Clone, Debug)]
+pub(super) struct Offering {
+    pub(super) key: OfferingRef,
+    pub(super) allocatable: Amounts,
+    pub(super) stock: Stock,
+}
+
+/// What orders taught of an offering.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Stock {
+    pub(super) state: String,
+    pub(super) lower_bound: u64,
+    pub(super) observed_at: u64,
+    pub(super) ttl: Duration,
+    pub(super) probe: u64,
+    pub(super) retry_at: u64,
+}
+
 /// A distribution policy, as far as it matters here.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -59,10 +87,46 @@ pub(super) struct Selector {
     label_selector: Option<Value>,
 }
 
+/// A node of the quota tree.
+#[derive(Clone, Debug)]
+pub(super) struct Quota {
+    pub(super) name: String,
+    pub(super) max: Amounts,
+    /// All namespaces that are charged to it, those of its children among them.
+    pub(super) namespaces: BTreeSet<String>,
+}
+
+/// A quota tree as a flat list.
+fn quotas(spec: &Value) -> Vec<Quota> {
+    fn add(node: &Value, list: &mut Vec<Quota>) -> BTreeSet<String> {
+        let texts = |field: &str| node.get(field).and_then(Value::as_array).into_iter().flatten();
+        let mut namespaces: BTreeSet<String> =
+            texts("namespaces").filter_map(Value::as_str).map(str::to_owned).collect();
+        namespaces.extend(texts("children").flat_map(|child| add(child, list)));
+        let name = node.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        list.push(Quota { name, max: amounts(node.get("max")), namespaces: namespaces.clone() });
+        namespaces
+    }
+    let mut list = Vec::new();
+    spec.get("root").map(|root| add(root, &mut list));
+    list
+}
+
+fn amounts(value: Option<&Value>) -> Amounts {
+    let listed = value.and_then(Value::as_object).into_iter().flatten();
+    let read =
+        listed.filter_map(|(resource, amount)| Some((resource.clone(), from_value(amount).ok()?.base(resource))));
+    read.collect()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     pub(super) clusters: BTreeSet<String>,
     pub(super) pools: BTreeMap<String, Pool>,
+    /// By name of the object.
+    pub(super) offerings: BTreeMap<String, Offering>,
+    /// Of all quota trees; there should be one.
+    pub(super) quotas: BTreeMap<String, Vec<Quota>>,
     /// By namespace (empty for cluster-wide ones) and name.
     policies: BTreeMap<(String, String), Rules>,
 }
@@ -75,6 +139,8 @@ impl Fleet {
             match key.kind.strip_prefix(GROUP).unwrap_or_default() {
                 "Cluster" => drop(self.clusters.remove(&name)),
                 "NodePool" => drop(self.pools.remove(&name)),
+                "Offering" => drop(self.offerings.remove(&name)),
+                "QuotaTree" => drop(self.quotas.remove(&name)),
                 _ => drop(self.policies.remove(&place)),
             }
             return Ok(());
@@ -84,6 +150,16 @@ impl Fleet {
         match key.kind.strip_prefix(GROUP).unwrap_or_default() {
             "Cluster" => drop(self.clusters.insert(name)),
             "NodePool" => drop(self.pools.insert(name, serde_json::from_value(spec)?)),
+            "Offering" => {
+                let stock =
+                    value.pointer("/status/stock").cloned().unwrap_or_else(|| Value::Object(Default::default()));
+                let mut allocatable = amounts(spec.get("allocatable"));
+                allocatable.entry("pods".to_owned()).or_insert(PODS);
+                let offering =
+                    Offering { key: serde_json::from_value(spec)?, allocatable, stock: serde_json::from_value(stock)? };
+                self.offerings.insert(name, offering);
+            }
+            "QuotaTree" => drop(self.quotas.insert(name, quotas(&spec))),
             _ => drop(self.policies.insert(place, serde_json::from_value(spec)?)),
         }
         Ok(())

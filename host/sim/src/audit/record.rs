@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_core::fleet::OfferingKey;
 use berth_core::ids::WorkloadKey;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -58,9 +59,21 @@ struct PlacementSpec {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PlacementStatus {
+    conditions: Vec<Condition>,
     reservations: Vec<Reservation>,
     retiring: Vec<Retiring>,
+    short: Option<Reason>,
     finished: Option<IgnoredAny>,
+}
+
+/// Whether it is placed in full, and why not.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
+    pub(super) reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -85,6 +98,18 @@ pub(super) struct OfferingRef {
     pub(super) zone: String,
     pub(super) instance_type: String,
     pub(super) capacity_type: String,
+}
+
+impl From<&OfferingKey> for OfferingRef {
+    fn from(key: &OfferingKey) -> Self {
+        Self {
+            provider: key.provider.to_string(),
+            region: key.region.to_string(),
+            zone: key.zone.to_string(),
+            instance_type: key.instance_type.to_string(),
+            capacity_type: key.capacity_type.as_str().to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -112,6 +137,8 @@ pub(super) struct Placed {
     pub(super) clusters: BTreeSet<String>,
     pub(super) reservations: Vec<Reservation>,
     pub(super) retiring: Vec<Retiring>,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) short: Option<Reason>,
     pub(super) finished: bool,
 }
 
@@ -131,6 +158,8 @@ impl Placed {
             clusters: spec.clusters,
             reservations: status.reservations,
             retiring: status.retiring,
+            conditions: status.conditions,
+            short: status.short,
             finished: status.finished.is_some(),
         })
     }

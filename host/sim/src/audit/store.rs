@@ -19,6 +19,7 @@ const OURS: &str = "berth.dev/";
 /// A placement before and after a look.
 #[derive(Debug)]
 pub(super) struct Change {
+    pub(super) workload: WorkloadKey,
     pub(super) before: Option<Arc<Placed>>,
     pub(super) now: Option<Arc<Placed>>,
 }
@@ -75,12 +76,12 @@ impl Mirror {
                 let placed = Arc::new(Placed::read(bytes)?);
                 self.by_object.insert(key.clone(), placed.workload.clone());
                 let before = self.placements.insert(placed.workload.clone(), placed.clone());
-                news.placements.push(Change { before, now: Some(placed) });
+                news.placements.push(Change { workload: placed.workload.clone(), before, now: Some(placed) });
             }
             (PLACEMENT, None) => {
                 let Some(workload) = self.by_object.remove(key) else { return Ok(()) };
                 let before = self.placements.remove(&workload);
-                news.placements.push(Change { before, now: None });
+                news.placements.push(Change { workload, before, now: None });
             }
             (HEAD, Some(bytes)) => {
                 self.head = serde_json::from_slice::<Value>(bytes)?.get("plan").and_then(Value::as_u64)
@@ -95,7 +96,9 @@ impl Mirror {
                     WorkloadKey { namespace: key.namespace.clone(), name: key.name.clone(), kind: key.kind.clone() };
                 match value {
                     Some(bytes) => {
-                        drop(self.works.insert(workload.clone(), Arc::new(Work::read(key, stored.revision, bytes)?)))
+                        let known = self.works.get(&workload).map(|known| &**known);
+                        let work = Work::read(key, stored.revision, bytes, known)?;
+                        self.works.insert(workload.clone(), Arc::new(work));
                     }
                     None => drop(self.works.remove(&workload)),
                 }

@@ -33,17 +33,30 @@ pub(super) struct Work {
     pub(super) labels: BTreeMap<String, String>,
     /// Of the manifest.
     pub(super) revision: Revision,
+    /// When the size of any replica changed last.
+    pub(super) resized: Revision,
     pub(super) components: Vec<Component>,
     pub(super) is_gang_kind: bool,
 }
 
 impl Work {
-    pub(super) fn read(key: &ObjectKey, revision: Revision, bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    /// `known` is what it was before.
+    pub(super) fn read(
+        key: &ObjectKey,
+        revision: Revision,
+        bytes: &[u8],
+        known: Option<&Work>,
+    ) -> Result<Self, serde_json::Error> {
         let value: Value = serde_json::from_slice(bytes)?;
         let (api_version, kind) = key.kind.rsplit_once('/').unwrap_or(("", &key.kind));
         let labels = value.pointer("/metadata/labels").and_then(Value::as_object);
         let labels =
             labels.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.into())));
+        let components = components(kind, &value);
+        let sizes = |list: &[Component]| -> Vec<(Option<Amounts>, u64)> {
+            list.iter().map(|one| (one.requests.clone(), one.share)).collect()
+        };
+        let same = known.filter(|known| sizes(&known.components) == sizes(&components));
         Ok(Self {
             kind: kind.to_owned(),
             api_version: api_version.to_owned(),
@@ -51,7 +64,8 @@ impl Work {
             name: key.name.to_string(),
             labels: labels.collect(),
             revision,
-            components: components(kind, &value),
+            resized: same.map_or(revision, |known| known.resized),
+            components,
             is_gang_kind: GANGS.contains(&kind),
         })
     }
