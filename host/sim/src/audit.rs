@@ -18,6 +18,7 @@
 mod accepted;
 mod applied;
 mod breach;
+mod decision;
 mod digest;
 mod fleet;
 mod history;

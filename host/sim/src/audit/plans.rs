@@ -8,7 +8,8 @@ use berth_core::ids::WorkloadKey;
 use berth_core::reason::Code;
 
 use super::breach::{Found, Invariant};
-use super::record::{Decision, Outcome, Placed, Plan, PolicyRef, Tables};
+use super::decision::Decision;
+use super::record::{Placed, Plan, PolicyRef, Tables};
 use super::store::Change;
 
 const TABLES: &str = "berth.dev/v1alpha1/Tables";
@@ -23,13 +24,6 @@ pub(super) struct Plans {
     entries: u64,
     /// Decisions since the last plan, whose plan is still to come.
     open: Vec<Decision>,
-}
-
-/// A decision by what its bytes say, in our own words.
-fn read_decision(bytes: &[u8]) -> Result<Decision, String> {
-    let entry = berth_control::history::decode(bytes).map_err(|error| error.to_string())?;
-    let value = serde_json::to_value(&entry).map_err(|error| error.to_string())?;
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// The plans of one look, with their decisions by workload.
@@ -52,8 +46,8 @@ impl Plans {
             }
         }
         for left in std::mem::take(&mut self.open) {
-            let what = format!("a decision for plan {} was recorded, and no plan follows it", left.record.plan);
-            found.add(Invariant::DecisionLost, &left.record.workload, what);
+            let what = format!("a decision for plan {} was recorded, and no plan follows it", left.plan);
+            found.add(Invariant::DecisionLost, &left.workload, what);
         }
         news
     }
@@ -70,11 +64,11 @@ impl Plans {
     }
 
     fn take_decision(&mut self, about: &ObjectKey, entry: &HistoryEntry, found: &mut Found) {
-        let decision = match read_decision(&entry.value) {
+        let decision = match Decision::read(&entry.value) {
             Ok(decision) => decision,
             Err(why) => return found.add(Invariant::RecordMissing, about, format!("its record cannot be read: {why}")),
         };
-        let key = &decision.record.workload;
+        let key = &decision.workload;
         if (&key.kind, &key.namespace, &key.name) != (&about.kind, &about.namespace, &about.name) {
             found.add(Invariant::RecordDiffers, about, format!("its record is about {key}"));
         }
@@ -84,7 +78,7 @@ impl Plans {
 
     /// What a record must say by itself.
     fn check_decision(&self, decision: &Decision, found: &mut Found) {
-        let record = &decision.record;
+        let record = decision;
         let key = &record.workload;
         let named = |policy: &PolicyRef| !policy.name.is_empty() && !policy.digest.is_empty();
         if !named(&record.by) {
@@ -103,9 +97,9 @@ impl Plans {
             let what = format!("plan {}: the history has no tables {}", record.plan, decision.tables);
             return found.add(Invariant::RecordMissing, key, what);
         };
-        let mut rows: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut rows: BTreeMap<u64, u32> = BTreeMap::new();
         let passed = record.passed.iter().map(|one| one.cluster);
-        for row in record.candidates.cluster.iter().copied().chain(passed) {
+        for row in record.candidates.iter().copied().chain(passed) {
             *rows.entry(row).or_default() += 1;
         }
         if let Some((row, _)) = rows.iter().find(|(row, _)| **row as usize >= names.len()) {
@@ -132,9 +126,9 @@ impl Plans {
         self.newest = Some(plan.plan);
         check_versions(&about, &plan, &decisions, found);
         for decision in decisions {
-            let key = decision.record.workload.clone();
-            if decision.record.plan != plan.plan {
-                let what = format!("decided for plan {}, and recorded with plan {}", decision.record.plan, plan.plan);
+            let key = decision.workload.clone();
+            if decision.plan != plan.plan {
+                let what = format!("decided for plan {}, and recorded with plan {}", decision.plan, plan.plan);
                 found.add(Invariant::DecisionLost, &key, what);
             }
             news.decisions.insert((plan.plan, key), decision);
@@ -188,17 +182,17 @@ impl Plans {
         }
         // A missing record is told with its plan.
         let Some(decision) = news.decisions.get(&(now.plan, key.clone())) else { return };
-        let record = &decision.record;
+        let record = decision;
         let mut differs = |what: String| {
             found.add(Invariant::RecordDiffers, key, format!("plan {}: {what}", now.plan));
         };
         if record.by != now.policy {
             differs(format!("decided by {:?}, placed by {:?}", record.by, now.policy));
         }
-        if (record.workload_generation, record.decided_at) != (now.generation, now.decided_at) {
+        if (record.generation, record.decided_at) != (now.generation, now.decided_at) {
             differs(format!(
                 "decided for generation {} at {}, placed for {} at {}",
-                record.workload_generation, record.decided_at, now.generation, now.decided_at
+                record.generation, record.decided_at, now.generation, now.decided_at
             ));
         }
         if !exists || now.finished {
@@ -210,21 +204,16 @@ impl Plans {
         if told != counts {
             differs(format!("records {told:?}, placed are {counts:?}"));
         }
-        let assigned = match (&record.outcome, self.tables.get(&decision.tables)) {
-            (Outcome::Ok(answer), Some((_, names))) => {
-                let mut assigned: BTreeMap<(u32, &str), u64> = BTreeMap::new();
-                for one in answer.assignments.iter().filter(|one| one.replicas > 0) {
-                    let row = record.candidates.cluster.get(one.candidate as usize);
-                    let name = row.and_then(|row| names.get(*row as usize)).map_or("", String::as_str);
-                    *assigned.entry((one.component, name)).or_default() += one.replicas;
-                }
-                assigned
-            }
-            _ => BTreeMap::new(),
-        };
+        let names = self.tables.get(&decision.tables).map_or(&[][..], |(_, names)| names);
+        let mut assigned: BTreeMap<(u64, &str), u64> = BTreeMap::new();
+        for one in decision.assignments.iter().filter(|one| one.replicas > 0) {
+            let row = record.candidates.get(one.candidate as usize);
+            let name = row.and_then(|row| names.get(*row as usize)).map_or("", String::as_str);
+            *assigned.entry((one.component, name)).or_default() += one.replicas;
+        }
         for share in &now.shares {
             let (component, cluster) = (share.component, share.cluster.as_str());
-            let most = assigned.get(&(component, cluster)).copied().unwrap_or(0);
+            let most = assigned.get(&(u64::from(component), cluster)).copied().unwrap_or(0);
             let placed = now.at(component, cluster);
             if placed > most {
                 differs(format!("{placed} replicas of component {component} are in {cluster}, decided were {most}"));
@@ -237,7 +226,7 @@ impl Plans {
 fn check_versions(about: &str, plan: &Plan, decisions: &[Decision], found: &mut Found) {
     let mut versions: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
     let failed = |failed: &'_ Option<(PolicyRef, String)>| failed.as_ref().map(|(policy, _)| policy.clone());
-    let records = decisions.iter().flat_map(|one| [Some(one.record.by.clone()), failed(&one.record.failed)]);
+    let records = decisions.iter().flat_map(|one| [Some(one.by.clone()), failed(&one.failed)]);
     let gangs = plan.gangs.iter().flat_map(|one| [Some(one.by.clone()), failed(&one.failed)]);
     let failures = plan.failures.iter().map(|one| Some(one.policy.clone()));
     let policies: Vec<PolicyRef> = records.chain(gangs).chain(failures).flatten().collect();

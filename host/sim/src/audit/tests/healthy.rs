@@ -61,15 +61,3 @@ fn a_day_without_faults_breaks_nothing() {
     assert!(rig.looks > 300, "{}", rig.looks);
     assert_eq!(rig.simulation.totals().orders_failed, 0);
 }
-
-#[test]
-fn a_gang_whose_nodes_come_in_part_gives_them_back() {
-    let fleet = rig::FLEET.replace("max: 6,", "max: 2,").replace("lowerBound: 3", "lowerBound: 1");
-    let mut rig = Rig::with(&fleet, "{}", crate::Options::default());
-    rig.apply(TRAIN);
-    rig.run(7200);
-    for event in &rig.told {
-        println!("{:>6} s  {event}", event.at.since(rig::START) / 1000);
-    }
-    assert_eq!(rig.found(), [""; 0]);
-}

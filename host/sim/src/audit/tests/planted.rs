@@ -46,7 +46,7 @@ fn replicas_that_nobody_decided_are_seen() {
     rig.tamper(move |batch| alter(batch, PLACEMENT, more));
     rig.apply(WEB);
     rig.step_at_most(1);
-    assert_eq!(heard(&rig), [Invariant::RecordDiffers], "{:?}", rig.found());
+    assert_eq!(heard(&rig), [Invariant::RecordDiffers, Invariant::ReasonMissing], "{:?}", rig.found());
 }
 
 #[test]
