@@ -7,6 +7,7 @@ mod book;
 mod cycle;
 mod explain;
 mod fits;
+mod giveback;
 mod place;
 mod queue;
 #[cfg(test)]
@@ -36,6 +37,9 @@ pub struct Entry {
     /// Replicas that have to leave a cluster. Until these entries are dropped the cluster gets no more of the workload. A plan
     /// takes the replicas off what is placed there, so once it is committed the entry must stay with 0 replicas or go.
     pub leave: Vec<Leave>,
+    /// Whether replicas of it lost their room; `current` does not have them any more. A gang that is not whole without them
+    /// is made whole in this plan, or gives everything back.
+    pub lost: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -204,7 +204,9 @@ fn record_moves(state: &State, by: &PolicyRef, moves: &[Move], rows: &[Row], now
         if record.must_move() {
             continue;
         }
-        let at_once = workload.workload.as_ref().is_ok_and(|core| core.rules.failover.purge == Purge::Directly);
+        // A gang that stayed until another of it is ready would run twice.
+        let directly = |core: &Arc<Workload>| core.rules.failover.purge == Purge::Directly || core.rules.gang;
+        let at_once = workload.workload.as_ref().is_ok_and(directly);
         let mut next = (**record).clone();
         next.moves.retain(|old| old.until > now);
         let mut events = Vec::new();

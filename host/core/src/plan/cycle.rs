@@ -90,6 +90,11 @@ impl Planner {
             cycle.place(&tickets[admitted.ticket], &admitted.sizes, &admitted.except);
         }
 
+        // Phase 4: gangs that lost a part and were not made whole give everything back.
+        for ticket in &tickets {
+            cycle.give_back(ticket);
+        }
+
         let (plan, booked) = cycle.finish();
         // Post-condition `sound`: the checker, which shares nothing with the planner, finds nothing.
         debug_assert!(

@@ -146,7 +146,7 @@ impl Cycle<'_> {
         self.conclude(ticket, Booked::default(), by, None, record);
     }
 
-    fn request(&mut self, ticket: &Ticket<'_>, sizes: &[u32]) -> Request {
+    pub(super) fn request(&mut self, ticket: &Ticket<'_>, sizes: &[u32]) -> Request {
         let workload = &ticket.entry.workload;
         let component = |(number, size): (usize, &u32)| crate::policy::Component {
             name: workload.components[number].name.as_str().into(),
@@ -321,7 +321,7 @@ impl Cycle<'_> {
         answer
     }
 
-    fn record(
+    pub(super) fn record(
         &self,
         ticket: &Ticket<'_>,
         request: Request,
@@ -368,7 +368,9 @@ impl Cycle<'_> {
             (&current.shares, &current.clusters) == (&shares, &clusters)
                 && current.workload_generation == workload.generation
         };
-        if current.is_some_and(same) {
+        // A gang that is whole in a smaller size runs in that size, and nothing waits for the rest where it was.
+        let smaller = ticket.entry.lost && workload.rules.gang;
+        if current.is_some_and(same) && !smaller {
             if let Some(short) = short {
                 self.wait(&workload.key, short, Some(record));
             }

@@ -257,3 +257,44 @@ fn a_job_ahead_takes_no_quota_from_what_runs() {
     let plan = planned(&fleet, &[ahead.entry(), Entry { current, ..web.entry() }]);
     assert_eq!((plan.changes.len(), plan.changes[0].placement.total(0)), (1, 2), "{:?}", plan.changes);
 }
+
+/// A gang with a part on nodes that were lost kept the rest, and its quota, for as long as it waited.
+#[test]
+fn a_gang_that_lost_a_part_is_made_whole_or_gives_everything_back() {
+    for (more, whole) in [(0, false), (3, true)] {
+        let mut fleet = Fleet::new(&[("m1", 2, more), ("m2", 3, 0)]);
+        fleet.quota(10, &[("default", 0, 10)]);
+        let mut gang = fleet.gang("gang", &[(1, 1), (3, 3)]);
+        gang.rules.groups = vec![named("m1")];
+        let placement = |shares: &[(u32, u32)]| Placement {
+            workload: gang.entry().workload.key.clone(),
+            workload_generation: 1,
+            plan: PlanId(0),
+            decided_at: crate::ids::Millis(0),
+            policy: crate::native::policy_ref("cost"),
+            shares: shares
+                .iter()
+                .map(|(component, replicas)| crate::placement::Share {
+                    component: *component,
+                    cluster: "m1".into(),
+                    pool: "pool".into(),
+                    replicas: *replicas,
+                })
+                .collect(),
+            clusters: vec!["m1".into()],
+        };
+        let entry = Entry { current: Some(Arc::new(placement(&[(0, 1), (1, 1)]))), lost: true, ..gang.entry() };
+        let plan = planned(&fleet, &[entry]);
+        let change = &plan.changes[0];
+        if whole {
+            assert_eq!(placed(change), [(0, "m1".into(), 1), (1, "m1".into(), 3)]);
+        } else {
+            assert_eq!((placed(change), change.placement.clusters.len()), (Vec::new(), 0));
+            assert_eq!(change.short.as_ref().unwrap().code, Code::Backoff);
+            assert_eq!((change.replaces, waits(&plan)), (Some(PlanId(0)), Vec::new()));
+        }
+        // What runs whole waits with what it has.
+        let entry = Entry { current: Some(Arc::new(placement(&[(0, 1), (1, 3)]))), ..gang.entry() };
+        assert!(planned(&fleet, &[entry]).changes.is_empty());
+    }
+}

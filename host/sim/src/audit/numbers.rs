@@ -22,8 +22,10 @@ fn check_one(mirror: &Mirror, now: &Placed, found: &mut Found) {
     let Some(rules) = mirror.fleet.rules(work) else { return };
     let (gang, duplicated) = (rules.is_gang(work), rules.is_duplicated(work));
     let used: BTreeSet<&str> = now.shares.iter().map(|share| share.cluster.as_str()).collect();
-    if gang && used.len() > 1 {
-        found.add(Invariant::GangApart, key, format!("plan {} places a gang in {used:?}", now.plan));
+    let retiring = now.retiring.iter().map(|one| one.cluster.as_str());
+    let holding: BTreeSet<&str> = used.iter().copied().chain(retiring).collect();
+    if gang && holding.len() > 1 {
+        found.add(Invariant::GangApart, key, format!("plan {} lets a gang run in {holding:?}", now.plan));
     }
     for (number, wanted) in (0_u32..).zip(&work.components) {
         let counts: Vec<u64> = match duplicated {

@@ -154,11 +154,11 @@ impl<P: Policies> Run<P> {
             let at = self.random.below(self.live.len());
             if let Some((workload, current)) = self.live.remove(at) {
                 let workload = Arc::new(self.mix.resized(&mut self.random, &workload));
-                return Entry { workload, current: Some(current), since, leave: Vec::new() };
+                return Entry { workload, current: Some(current), since, leave: Vec::new(), lost: false };
             }
         }
         let workload = Arc::new(self.mix.workload(&mut self.random, self.made));
-        Entry { workload, current: None, since, leave: Vec::new() }
+        Entry { workload, current: None, since, leave: Vec::new(), lost: false }
     }
 
     /// One decision, from what changed since the last one to a checked plan; what follows from it is not timed.

@@ -61,3 +61,17 @@ fn a_day_without_faults_breaks_nothing() {
     assert!(rig.looks > 300, "{}", rig.looks);
     assert_eq!(rig.simulation.totals().orders_failed, 0);
 }
+
+#[test]
+fn a_gang_whose_nodes_come_in_part_gives_them_back() {
+    // One node comes, then the other order fails: the stock ends in the middle.
+    let fleet = rig::FLEET
+        .replace("cluster: west, instanceTypes: [gpu.4], max: 4", "cluster: west, instanceTypes: [gpu.4], max: 0");
+    let faults = "{nodeStart: 60s..60s, faults: [{at: 25s, what: OutOfStock, offering: east-4}]}";
+    let mut rig = Rig::with(&fleet, faults, crate::Options::default());
+    rig.apply(TRAIN);
+    rig.run(7200);
+    let shown = rig.simulation.members.clusters.values().any(|cluster| !cluster.workloads.is_empty());
+    assert!(!shown && rig.simulation.nodes() == 2, "it holds nothing but the nodes that are always there");
+    assert_eq!(rig.found(), [""; 0]);
+}
