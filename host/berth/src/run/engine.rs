@@ -200,6 +200,7 @@ impl Engine {
         let wall_clock = if config.speed == 0.0 { WallClock::Off } else { WallClock::On };
         let (directory, first) = policies::open(folder.clone(), wall_clock)?;
         let store = EmbeddedStore::open(&home.dir)?;
+        home.close_to_others()?;
         let settings = Settings { seed: config.seed, ..Settings::default() };
         let mut controller = Controller::open(Box::new(store), settings)?;
         let changed = home.changed(&fleet)?;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -79,7 +80,7 @@ impl Home {
         let dir = config.data_dir.clone();
         let context =
             || hinted(format!("the data directory {} cannot be used", dir.display()), "choose another with --data-dir");
-        fs::create_dir_all(&dir).with_context(context)?;
+        private_folder(&dir).with_context(context)?;
         if config.fresh {
             for file in [STORE, APPLIED, WORLD] {
                 remove(&dir.join(file)).with_context(context)?;
@@ -122,6 +123,14 @@ impl Home {
         }
     }
 
+    /// The store's file is made by the store, which does not know what is in it.
+    pub(crate) fn close_to_others(&self) -> anyhow::Result<()> {
+        let file = self.dir.join(STORE);
+        let context =
+            || hinted(format!("{} cannot be closed to others", file.display()), "it must be owned by this user");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).with_context(context)
+    }
+
     pub(crate) fn save(&self, world: &Simulation) -> anyhow::Result<()> {
         self.write(WORLD, &world.save())
     }
@@ -129,7 +138,7 @@ impl Home {
     /// Whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let (file, partial) = (self.dir.join(name), self.dir.join(format!(".{name}")));
-        let written = fs::File::create(&partial).and_then(|mut partial| {
+        let written = private_file(&partial).and_then(|mut partial| {
             io::Write::write_all(&mut partial, bytes)?;
             partial.sync_all()
         });
@@ -143,4 +152,13 @@ fn remove(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// What is applied may hold Secrets: the folder is made for its owner alone, and so is every file in it.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn private_file(file: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)
 }
