@@ -1,26 +1,29 @@
 //! The client of a running controller's API.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::cli::ServerArgs;
 use crate::fail::hinted;
-use crate::wire::ApiError;
+use crate::token::{self, Token};
+use crate::wire::{ApiError, Pages};
 
 /// Answers are read up to this size, so that something else at that address cannot fill the memory.
 const LARGEST_ANSWER: u64 = 256 << 20;
+/// How often a request is sent that the controller has no time for, and how long it is waited for at most in between.
+const TRIES: u32 = 5;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: Agent,
     base: String,
-    token: Option<String>,
+    token: Option<Token>,
 }
 
 impl Client {
@@ -31,8 +34,8 @@ impl Client {
             return Err(hinted(format!("{:?} is no address of a controller", args.server), hint).into());
         }
         let token = match &args.token_file {
-            Some(file) => Some(read_token(file)?),
-            None => std::env::var("BERTH_TOKEN").ok().filter(|token| !token.is_empty()),
+            Some(file) => token::read_file(file)?.into_iter().next(),
+            None => token::from_env("BERTH_TOKEN")?,
         };
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -45,11 +48,20 @@ impl Client {
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
-        let mut request = self.agent.get(format!("{}{path}", self.base)).query_pairs(query.iter().copied());
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let request = || self.ask(self.agent.get(self.url(path)), query).call();
+        self.answer(patiently(request))
+    }
+
+    /// A list with all its pages.
+    pub(crate) fn list<T: DeserializeOwned + Pages>(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
+        let mut whole: T = self.get(path, query)?;
+        while let Some(after) = whole.next().take() {
+            let query: Vec<(&str, &str)> = query.iter().copied().chain([("continue", after.as_str())]).collect();
+            let mut page: T = self.get(path, &query)?;
+            *whole.next() = page.next().take();
+            whole.append(page);
         }
-        self.answer(request.call())
+        Ok(whole)
     }
 
     pub(crate) fn post<T: DeserializeOwned>(
@@ -58,11 +70,20 @@ impl Client {
         query: &[(&str, &str)],
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
-        let mut request = self.agent.post(format!("{}{path}", self.base)).query_pairs(query.iter().copied());
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let request = || self.ask(self.agent.post(self.url(path)), query).send_json(body);
+        self.answer(patiently(request))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn ask<B>(&self, request: RequestBuilder<B>, query: &[(&str, &str)]) -> RequestBuilder<B> {
+        let request = request.query_pairs(query.iter().copied());
+        match &self.token {
+            Some(token) => request.header("authorization", token.bearer()),
+            None => request,
         }
-        self.answer(request.send_json(body))
     }
 
     fn answer<T: DeserializeOwned>(&self, answer: Result<Response<Body>, ureq::Error>) -> anyhow::Result<T> {
@@ -102,15 +123,20 @@ fn refused(error: &ApiError) -> anyhow::Error {
     hinted(format!("{}{details}", error.message), error.hint.clone()).into()
 }
 
-/// A token from a file, without the line end. It is never part of a message.
-pub(crate) fn read_token(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| hinted(format!("the token file {} cannot be read", file.display()), ""))?;
-    let token = text.trim();
-    let usable = token.len() >= 16 && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if !usable {
-        let hint = "write one line of at least 16 letters and digits into it, such as `openssl rand -hex 32` gives";
-        return Err(hinted(format!("{} holds no usable token", file.display()), hint).into());
+/// Sends a request again while the controller says when: nothing was done with it then.
+fn patiently(mut send: impl FnMut() -> Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, ureq::Error> {
+    for _ in 1..TRIES {
+        let response = send()?;
+        let Some(wait) = retry_after(&response).filter(|wait| *wait <= LONGEST_WAIT) else { return Ok(response) };
+        std::thread::sleep(wait);
     }
-    Ok(token.to_owned())
+    send()
+}
+
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    if !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }

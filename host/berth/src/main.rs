@@ -8,6 +8,7 @@ mod fail;
 mod output;
 mod run;
 mod server;
+mod token;
 mod wire;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    output::log::start();
     match cli::Cli::parse().into_command().run() {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -53,6 +53,16 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Items<T> {
     pub(crate) items: Vec<T>,
+    /// Where the list goes on, for the next request; absent at its end.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+impl<T> Items<T> {
+    /// A list that is whole.
+    pub(crate) fn all(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
 }
 
 /// An object as a person names it: the kind in any spelling.
@@ -78,15 +88,21 @@ pub(crate) struct Objects {
     /// In its proper spelling.
     pub(crate) kind: String,
     pub(crate) items: Vec<serde_json::Value>,
+    /// Where the list goes on, for the next request; absent at its end.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Top {
     pub(crate) clusters: Vec<ClusterRow>,
     pub(crate) pools: Vec<PoolRow>,
     pub(crate) stock: Vec<StockRow>,
     /// Time of the controller's clock, to which ages refer.
     pub(crate) now: Millis,
+    /// Where the rows go on, for the next request; absent at their end.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -170,5 +186,45 @@ impl From<PolicyStatus> for PolicyRow {
             memory_bytes: status.memory_bytes,
             doc: status.doc,
         }
+    }
+}
+
+/// Lists that come in pages.
+pub(crate) trait Pages {
+    /// Where it goes on.
+    fn next(&mut self) -> &mut Option<String>;
+    /// Adds the rows of the page that follows.
+    fn append(&mut self, page: Self);
+}
+
+impl<T> Pages for Items<T> {
+    fn next(&mut self) -> &mut Option<String> {
+        &mut self.next
+    }
+
+    fn append(&mut self, page: Self) {
+        self.items.extend(page.items);
+    }
+}
+
+impl Pages for Objects {
+    fn next(&mut self) -> &mut Option<String> {
+        &mut self.next
+    }
+
+    fn append(&mut self, page: Self) {
+        self.items.extend(page.items);
+    }
+}
+
+impl Pages for Top {
+    fn next(&mut self) -> &mut Option<String> {
+        &mut self.next
+    }
+
+    fn append(&mut self, page: Self) {
+        self.clusters.extend(page.clusters);
+        self.pools.extend(page.pools);
+        self.stock.extend(page.stock);
     }
 }

@@ -1,6 +1,7 @@
 //! What the API and the command line show: rows, objects with their status, and explanations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use berth_api::Object;
@@ -35,34 +36,39 @@ impl Controller {
 
     /// All declared clusters, ascending by name.
     pub fn clusters(&self) -> Vec<ClusterRow> {
+        self.clusters_in(0..usize::MAX)
+    }
+
+    /// Those of [`Self::clusters`] whose places are in `rows`. No other row is made.
+    pub fn clusters_in(&self, rows: Range<usize>) -> Vec<ClusterRow> {
         let declared = self.state.clusters().filter(|(_, member)| member.object.is_some());
-        declared.map(|(name, member)| cluster_row(&self.state, name, member)).collect()
+        declared
+            .skip(rows.start)
+            .take(rows.len())
+            .map(|(name, member)| cluster_row(&self.state, name, member))
+            .collect()
     }
 
     /// All node pools, ascending by cluster and name.
     pub fn pools(&self) -> Vec<PoolRow> {
-        let mut rows = Vec::new();
-        for (cluster, member) in self.state.clusters() {
-            for (name, pool) in &member.pools {
-                let nodes: Vec<&NodeObservation> =
-                    member.nodes.iter().map(|node| &**node).filter(|node| node.pool == *name).collect();
-                rows.push(PoolRow {
-                    cluster: cluster.clone(),
-                    name: name.clone(),
-                    nodes: nodes.len() as u32,
-                    ordered: ordered(&self.state, cluster, name),
-                    min: pool.object.spec.min,
-                    max: pool.object.spec.max,
-                    resources: resources(&nodes),
-                    usd_per_hour: nodes.iter().map(|node| price(&self.state, cluster, node)).sum(),
-                });
-            }
-        }
-        rows
+        self.pools_in(0..usize::MAX)
+    }
+
+    /// Those of [`Self::pools`] whose places are in `rows`. No other row is made.
+    pub fn pools_in(&self, rows: Range<usize>) -> Vec<PoolRow> {
+        let clusters = self.state.clusters();
+        let pools = clusters.flat_map(|(name, member)| member.pools.keys().map(move |pool| (name, member, pool)));
+        let row = |(cluster, member, pool)| pool_row(&self.state, cluster, member, pool);
+        pools.skip(rows.start).take(rows.len()).map(row).collect()
     }
 
     /// All offerings, ascending by key.
     pub fn stock(&self) -> Vec<StockRow> {
+        self.stock_in(0..usize::MAX)
+    }
+
+    /// Those of [`Self::stock`] whose places are in `rows`. No other row is made.
+    pub fn stock_in(&self, rows: Range<usize>) -> Vec<StockRow> {
         let row = |(key, known): (&berth_core::fleet::OfferingKey, &crate::state::KnownOffering)| {
             let snapshot = &self.state.snapshot;
             let offering = snapshot.offering_row(key).and_then(|row| snapshot.offering(row));
@@ -74,7 +80,7 @@ impl Controller {
                 ordered: offering.map_or(0, |offering| offering.in_flight),
             }
         };
-        self.state.offerings().map(row).collect()
+        self.state.offerings().skip(rows.start).take(rows.len()).map(row).collect()
     }
 
     /// Why a workload runs where it does, and not elsewhere; `None` if it is not known.
@@ -267,6 +273,22 @@ fn cluster_row(state: &State, name: &ClusterName, member: &Member) -> ClusterRow
         resources: resources(&nodes),
         replicas: shares.map(|share| share.replicas).sum(),
         usd_per_hour: nodes.iter().map(|node| price(state, name, node)).sum(),
+    }
+}
+
+fn pool_row(state: &State, cluster: &ClusterName, member: &Member, name: &PoolName) -> PoolRow {
+    let nodes: Vec<&NodeObservation> =
+        member.nodes.iter().map(|node| &**node).filter(|node| node.pool == *name).collect();
+    let spec = member.pools.get(name).map(|pool| &pool.object.spec);
+    PoolRow {
+        cluster: cluster.clone(),
+        name: name.clone(),
+        nodes: nodes.len() as u32,
+        ordered: ordered(state, cluster, name),
+        min: spec.map_or(0, |spec| spec.min),
+        max: spec.map_or(0, |spec| spec.max),
+        resources: resources(&nodes),
+        usd_per_hour: nodes.iter().map(|node| price(state, cluster, node)).sum(),
     }
 }
 

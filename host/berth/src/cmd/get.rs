@@ -52,7 +52,7 @@ pub(crate) fn run(args: &GetArgs) -> anyhow::Result<Exit> {
     }
     let mut query = vec![("kind", args.kind.as_str()), ("namespace", namespace)];
     query.extend(args.name.as_deref().map(|name| ("name", name)));
-    let found: Objects = client.get("/api/v1/objects", &query)?;
+    let found: Objects = client.list("/api/v1/objects", &query)?;
     if let Some(name) = &args.name {
         // One object is printed as itself, not as a list.
         match found.items.as_slice() {
@@ -79,7 +79,7 @@ fn list(items: Vec<Value>) -> Value {
 }
 
 fn workloads(args: &GetArgs, client: &Client, namespace: &str) -> anyhow::Result<Exit> {
-    let mut found: Items<WorkloadRow> = client.get("/api/v1/workloads", &[("namespace", namespace)])?;
+    let mut found: Items<WorkloadRow> = client.list("/api/v1/workloads", &[("namespace", namespace)])?;
     if let Some(name) = &args.name {
         found.items.retain(|row| *row.workload.name == **name);
         if found.items.is_empty() {

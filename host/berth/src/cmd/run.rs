@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::read_token;
-use crate::fail::{Exit, hinted};
+use crate::fail::Exit;
 use crate::run::{self, Config, Fleet};
+use crate::server::limits::Limits;
+use crate::server::{self, hosts};
+use crate::token::{self, Role, Tokens};
 
 /// Start a controller, with simulated member clusters
 ///
@@ -36,7 +38,7 @@ pub(crate) struct RunArgs {
     /// Folder with the policies, watched for changes [default: policies if it is there, otherwise the built-in ones]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// Address of the HTTP API; any but loopback needs --token-file or BERTH_TOKEN
+    /// Address of the HTTP API; any but loopback needs a token
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
     listen: SocketAddr,
     /// Simulated seconds in a second; 0 runs as fast as it can
@@ -51,12 +53,20 @@ pub(crate) struct RunArgs {
     /// Seed of everything in the simulation that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// File with the token that clients must show
+    /// File with the tokens that clients must show, one a line; BERTH_TOKEN holds one token itself
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File with tokens that may read, but not change anything, nor read Secrets; BERTH_READ_TOKEN holds one itself
+    #[arg(long, value_name = "FILE")]
+    read_token_file: Option<PathBuf>,
+    /// Name by which clients reach the API, beside those of this machine and its addresses
+    #[arg(long, env = "BERTH_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = hosts::name)]
+    allow_host: Vec<String>,
     /// Forget what the data directory holds and start over
     #[arg(long)]
     fresh: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -77,16 +87,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<Exit> {
 
 impl RunArgs {
     fn validate(self) -> anyhow::Result<Config> {
-        let token = match &self.token_file {
-            Some(file) => Some(read_token(file)?),
-            None => std::env::var("BERTH_TOKEN").ok().filter(|token| !token.is_empty()),
-        };
-        if !self.listen.ip().is_loopback() && token.is_none() {
-            let hint = "write a token to a file and pass it with --token-file, or listen on 127.0.0.1";
-            return Err(
-                hinted(format!("{} can be reached from other machines and needs a token", self.listen), hint).into()
-            );
-        }
+        let tokens = self.tokens()?;
+        server::not_open_to_others(self.listen, &tokens)?;
         let (fleet, name) = match self.fleet {
             None => (Fleet::Example, "example".into()),
             Some(file) => {
@@ -99,13 +101,26 @@ impl RunArgs {
             fleet,
             data_dir,
             policies: self.policies,
-            listen: self.listen,
-            token,
+            api: server::Settings { listen: self.listen, tokens, hosts: self.allow_host, limits: self.limits },
             speed: self.speed,
             until_settled: self.until_settled,
             length_ms: self.length.map(|length| length.as_millis() as u64),
             seed: self.seed,
             fresh: self.fresh,
         })
+    }
+
+    fn tokens(&self) -> anyhow::Result<Tokens> {
+        let mut tokens = Tokens::default();
+        let sources =
+            [(&self.token_file, "BERTH_TOKEN", Role::Write), (&self.read_token_file, "BERTH_READ_TOKEN", Role::Read)];
+        for (file, variable, role) in sources {
+            let read = match file {
+                Some(file) => token::read_file(file)?,
+                None => Vec::from_iter(token::from_env(variable)?),
+            };
+            read.iter().for_each(|token| tokens.add(token, role));
+        }
+        Ok(tokens)
     }
 }

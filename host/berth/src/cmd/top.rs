@@ -43,7 +43,7 @@ enum What {
 }
 
 pub(crate) fn run(args: &TopArgs) -> anyhow::Result<Exit> {
-    let top: Top = Client::new(&args.server)?.get("/api/v1/top", &[])?;
+    let top: Top = Client::new(&args.server)?.list("/api/v1/top", &[])?;
     match args.what {
         None => output::print(args.output, &top, |top| {
             format!("{}\n{}\n{}", clusters(&top.clusters, top.now), pools(&top.pools), stock(&top.stock, top.now))

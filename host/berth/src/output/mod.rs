@@ -1,5 +1,6 @@
 //! What commands print on stdout: tables for people, JSON and YAML for programs. Progress and errors go to stderr.
 
+pub(crate) mod log;
 pub(crate) mod objects;
 mod table;
 pub(crate) mod text;

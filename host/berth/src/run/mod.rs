@@ -5,14 +5,13 @@ pub(crate) mod engine;
 pub(crate) mod fleet;
 mod kinds;
 mod metrics;
-mod objects;
+pub(crate) mod objects;
 mod pace;
 pub(crate) mod policies;
 mod report;
 mod story;
 mod views;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,8 +32,7 @@ pub(crate) struct Config {
     pub(crate) fleet: Fleet,
     pub(crate) data_dir: PathBuf,
     pub(crate) policies: Option<PathBuf>,
-    pub(crate) listen: SocketAddr,
-    pub(crate) token: Option<String>,
+    pub(crate) api: server::Settings,
     /// Simulated seconds in a second; 0 does not wait.
     pub(crate) speed: f64,
     pub(crate) until_settled: bool,
@@ -55,6 +53,8 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Exit> {
     let fleet = FleetFile::read(&config.fleet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // They read manifests; more at a time would take the processor from the planner.
+        .max_blocking_threads(2)
         .enable_all()
         .build()
         .context("the threads of the API cannot be started")?;
@@ -65,11 +65,11 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Exit> {
 }
 
 async fn supervise(config: Config, fleet: FleetFile) -> anyhow::Result<Exit> {
-    let listener = server::listen(config.listen).await?;
+    let api = config.api.clone();
+    let listener = server::listen(api.listen).await?;
     let address = listener.local_addr().context("the API has no address")?;
-    let token = config.token.clone();
     let stop = Arc::new(AtomicBool::new(false));
-    let (asker, questions) = ask::channel();
+    let (asker, questions) = ask::channel(api.limits.max_waiting.get());
     let (finished, finish) = oneshot::channel();
     let engine = std::thread::Builder::new().name("engine".to_owned()).spawn({
         let stop = stop.clone();
@@ -81,7 +81,7 @@ async fn supervise(config: Config, fleet: FleetFile) -> anyhow::Result<Exit> {
     });
     engine.context("the engine's thread cannot be started")?;
     let (stop_serving, serving) = watch::channel(false);
-    let api = tokio::spawn(server::serve(listener, asker, token, serving));
+    let api = tokio::spawn(server::serve(listener, asker, api, serving));
     let signals = tokio::spawn(stop_on_signal(stop));
     let result = finish.await.map_err(|_| anyhow!("the engine ended unexpectedly; what it printed above says where"));
     signals.abort();

@@ -8,19 +8,35 @@ use berth_control::{Applied, ApplyOutcome, Refused};
 use super::engine::Engine;
 use super::kinds;
 use crate::server::error::Refusal;
+use crate::server::page::{self, Page};
+use crate::token::Role;
 use crate::wire::{Items, ObjectRef, Objects, Outcome, Sources};
 
 impl Engine {
-    pub(crate) fn objects(&self, kind: &str, namespace: &str, name: &str) -> Result<Objects, Refusal> {
+    /// Objects of one kind, ascending by kind in full, namespace and name. Secrets are shown to those alone who may write.
+    pub(crate) fn objects(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        page: &Page,
+        role: Role,
+    ) -> Result<Objects, Refusal> {
         let kind = self.kind(kind)?;
+        if kind == "Secret" && role == Role::Read {
+            return Err(Refusal::read_only("this token does not read Secrets"));
+        }
+        let after = page.after_object()?;
         let fits = |key: &ObjectKey| {
             last(&key.kind) == kind
                 && (namespace.is_empty() || key.namespace.is_empty() || *key.namespace == *namespace)
                 && (name.is_empty() || *key.name == *name)
+                && after.as_ref().is_none_or(|after| key > after)
         };
-        let keys = self.controller.keys();
-        let items = keys.iter().filter(|key| fits(key)).filter_map(|key| self.controller.get(key)).collect();
-        Ok(Objects { kind, items })
+        let keys = self.controller.keys().into_iter().filter(fits);
+        let place = |key: &ObjectKey| page::place(&key.namespace, &key.name, &key.kind);
+        let (items, next) = page.fill(keys, |key| self.controller.get(key), place);
+        Ok(Objects { kind, items, next })
     }
 
     /// The proper spelling of a kind.
@@ -30,21 +46,20 @@ impl Engine {
             .map_err(|hint| Refusal::not_found(format!("there is no kind {word:?}")).hint(hint))
     }
 
-    pub(crate) fn apply(&mut self, sources: &Sources, dry_run: bool) -> Result<Items<Outcome>, Refusal> {
-        let loaded = load_all(sources)?;
+    pub(crate) fn apply(&mut self, loaded: &Loaded, dry_run: bool) -> Result<Items<Outcome>, Refusal> {
         let now = self.simulation.now();
         let applied = if dry_run {
             self.controller.preview(&loaded.objects, now)
         } else {
             self.controller.apply(loaded.objects.clone(), now)
         };
-        let applied = applied.map_err(|refused| self.refusal(refused, &loaded))?;
+        let applied = applied.map_err(|refused| self.refusal(refused, loaded))?;
         if !dry_run {
-            self.fleet_changed(&loaded)?;
+            self.fleet_changed(loaded)?;
         }
         let items =
             applied.iter().zip(&loaded.objects).map(|(applied, object)| outcome(applied, object, &loaded.warnings));
-        Ok(Items { items: items.collect() })
+        Ok(Items::all(items.collect()))
     }
 
     /// Deletes what `references` name. All names are looked up before anything is deleted.
@@ -70,8 +85,7 @@ impl Engine {
     }
 
     /// Deletes what manifests name.
-    pub(crate) fn delete_all(&mut self, sources: &Sources) -> Result<Items<Outcome>, Refusal> {
-        let loaded = load_all(sources)?;
+    pub(crate) fn delete_all(&mut self, loaded: &Loaded) -> Result<Items<Outcome>, Refusal> {
         let keys: Vec<ObjectKey> = loaded.objects.iter().map(|object| ObjectKey::from(&object.key())).collect();
         self.delete_keys(&keys)
     }
@@ -87,7 +101,7 @@ impl Engine {
             outcome: if deleted { "deleted" } else { "not found" }.to_owned(),
             warnings: Vec::new(),
         };
-        Ok(Items { items: keys.iter().zip(deleted).map(item).collect() })
+        Ok(Items::all(keys.iter().zip(deleted).map(item).collect()))
     }
 
     /// Lets the simulated fleet follow what was applied.
@@ -129,7 +143,7 @@ fn last(kind: &str) -> &str {
 }
 
 /// Reads all sources. Every fault of every source is named.
-fn load_all(sources: &Sources) -> Result<Loaded, Refusal> {
+pub(crate) fn load_all(sources: &Sources) -> Result<Loaded, Refusal> {
     let (mut all, mut faults) = (Loaded::default(), Vec::new());
     for source in &sources.sources {
         match load(&source.name, &source.text) {

@@ -9,7 +9,8 @@ use berth_core::ids::{ClusterName, WorkloadKey};
 
 use super::engine::Engine;
 use crate::server::error::Refusal;
-use crate::wire::{Events, Explained, ObjectRef, PolicyRow, Status, Top};
+use crate::server::page::{self, Page};
+use crate::wire::{Events, Explained, Items, ObjectRef, PolicyRow, Status, Top};
 
 /// Events about one workload that are shown with its explanation.
 const STORY: usize = 20;
@@ -34,12 +35,36 @@ fn concerns(what: &What, workload: &WorkloadKey, clusters: &BTreeSet<ClusterName
     }
 }
 
+const TABLES: [&str; 3] = ["clusters", "pools", "stock"];
+
+/// Where a page of [`Engine::top`] begins: the table, and how many of its rows came before.
+fn top_place(after: &str) -> Option<(usize, usize)> {
+    if after.is_empty() {
+        return Some((0, 0));
+    }
+    let (name, rows) = after.split_once('/')?;
+    Some((TABLES.iter().position(|table| *table == name)?, rows.parse().ok()?))
+}
+
+/// Moves at most `room` of the rows found; returns how many were found.
+fn cut_to<T>(room: usize, into: &mut Vec<T>, mut rows: Vec<T>) -> usize {
+    let found = rows.len();
+    rows.truncate(room);
+    *into = rows;
+    found
+}
+
 impl Engine {
-    /// Rows of all workloads in `namespace`; of all namespaces if it is empty.
-    pub(crate) fn workloads(&self, namespace: &str) -> Vec<WorkloadRow> {
-        let mut rows = self.controller.workloads();
-        rows.retain(|row| namespace.is_empty() || *row.workload.namespace == *namespace);
-        rows
+    /// Rows of the workloads in `namespace`; of all namespaces if it is empty.
+    pub(crate) fn workloads(&self, namespace: &str, page: &Page) -> Result<Items<WorkloadRow>, Refusal> {
+        let after = page.after_object()?.map(|key| WorkloadKey::new(&key.kind, &key.namespace, &key.name));
+        let keys = self.controller.state().workloads().map(|(key, _)| key);
+        let keys = keys
+            .filter(|key| namespace.is_empty() || *key.namespace == *namespace)
+            .filter(|key| after.as_ref().is_none_or(|after| *key > after));
+        let place = |key: &&WorkloadKey| page::place(&key.namespace, &key.name, &key.kind);
+        let (items, next) = page.fill(keys, |key| self.controller.workload(key), place);
+        Ok(Items { items, next })
     }
 
     pub(crate) fn explain(&self, reference: &ObjectRef) -> Result<Explained, Refusal> {
@@ -82,13 +107,27 @@ impl Engine {
         }
     }
 
-    pub(crate) fn top(&self) -> Top {
-        Top {
-            clusters: self.controller.clusters(),
-            pools: self.controller.pools(),
-            stock: self.controller.stock(),
-            now: self.simulation.now(),
+    /// Clusters, then pools, then stock, as far as the page goes. It goes on at `TABLE/ROWS`: after so many rows of a table.
+    pub(crate) fn top(&self, page: &Page) -> Result<Top, Refusal> {
+        let (table, skip) = top_place(&page.after).ok_or_else(|| page.unknown())?;
+        let mut top = Top { now: self.simulation.now(), ..Top::default() };
+        let mut room = page.limit;
+        for (index, name) in TABLES.iter().enumerate().skip(table) {
+            let skip = if index == table { skip } else { 0 };
+            // One more than there is room for tells whether the table goes on.
+            let rows = skip..skip.saturating_add(room).saturating_add(1);
+            let found = match index {
+                0 => cut_to(room, &mut top.clusters, self.controller.clusters_in(rows)),
+                1 => cut_to(room, &mut top.pools, self.controller.pools_in(rows)),
+                _ => cut_to(room, &mut top.stock, self.controller.stock_in(rows)),
+            };
+            if found > room {
+                top.next = Some(format!("{name}/{}", skip + room));
+                break;
+            }
+            room -= found;
         }
+        Ok(top)
     }
 
     pub(crate) fn policies(&self) -> Vec<PolicyRow> {
@@ -101,7 +140,7 @@ impl Engine {
 
     pub(crate) fn decisions(&self, reference: &ObjectRef, limit: usize) -> Result<Vec<serde_json::Value>, Refusal> {
         let workload = self.workload(reference)?;
-        self.controller.decisions(&workload, limit).map_err(|error| Refusal::internal(&error))
+        self.controller.decisions(&workload, limit).map(page::cut).map_err(|error| Refusal::internal(&error))
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -7,9 +7,6 @@ use tokio::sync::oneshot;
 /// A question to the owner of `T`, run on its thread between two steps.
 pub(crate) type Question<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// Questions that may wait; more are refused, so that a slow owner is not buried.
-const WAITING: usize = 64;
-
 #[derive(Debug)]
 pub(crate) struct Asker<T> {
     questions: SyncSender<Question<T>>,
@@ -27,20 +24,26 @@ pub(crate) enum NoReply {
     Stopped,
 }
 
-pub(crate) fn channel<T>() -> (Asker<T>, Receiver<Question<T>>) {
-    let (questions, receiver) = sync_channel(WAITING);
+/// `waiting` questions may wait; more are refused, so that a slow owner is not buried.
+pub(crate) fn channel<T>(waiting: usize) -> (Asker<T>, Receiver<Question<T>>) {
+    let (questions, receiver) = sync_channel(waiting);
     (Asker { questions }, receiver)
 }
 
 impl<T: 'static> Asker<T> {
-    /// Runs `question` on the owner's thread and waits for what it returns.
+    /// Runs `question` on the owner's thread and waits for what it returns. One whose asker has gone, or was told that it
+    /// took too long, is not begun.
     pub(crate) async fn ask<R: Send + 'static>(
         &self,
         question: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, NoReply> {
         let (reply, answer) = oneshot::channel();
-        // A client that went away does not want its answer; that is no fault.
-        let question: Question<T> = Box::new(move |owner| drop(reply.send(question(owner))));
+        let question: Question<T> = Box::new(move |owner| {
+            if !reply.is_closed() {
+                // An asker that went away meanwhile does not want its answer; that is no fault.
+                drop(reply.send(question(owner)));
+            }
+        });
         self.questions.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => NoReply::Busy,
             TrySendError::Disconnected(_) => NoReply::Stopped,
@@ -56,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn questions_are_answered_in_order_and_too_many_are_refused() {
-        let (asker, receiver) = channel::<u32>();
+        let (asker, receiver) = channel::<u32>(4);
         let owner = std::thread::spawn(move || {
             let mut state = 0;
             receiver.into_iter().for_each(|question| question(&mut state));
@@ -71,12 +74,22 @@ mod tests {
         drop(asker);
         owner.join().unwrap();
 
-        let (asker, receiver) = channel::<u32>();
-        for _ in 0..WAITING {
+        let (asker, receiver) = channel::<u32>(4);
+        for _ in 0..4 {
             asker.questions.try_send(Box::new(|_| ())).unwrap();
         }
         assert_eq!(asker.ask(|_| ()).await, Err(NoReply::Busy));
         drop(receiver);
         assert_eq!(asker.ask(|_| ()).await, Err(NoReply::Stopped));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let (asker, receiver) = channel::<u32>(4);
+        let asked = asker.ask(|state| *state += 1);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), asked).await.is_err());
+        let mut state = 0;
+        receiver.recv().unwrap()(&mut state);
+        assert_eq!(state, 0);
     }
 }

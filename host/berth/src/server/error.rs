@@ -1,8 +1,10 @@
 //! Answers that are no success: a status with `{code, message, hint, details}` as JSON.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::ask::NoReply;
@@ -12,12 +14,14 @@ use crate::wire::ApiError;
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) error: ApiError,
+    /// Seconds after which to try again.
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let error = ApiError { code: code.to_owned(), message: message.into(), ..ApiError::default() };
-        Self { status, error }
+        Self { status, error, retry_after: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -41,6 +45,22 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal", error.to_string()).details(details)
     }
 
+    /// Nothing was done, and a little later it can be.
+    pub(crate) fn busy(message: &str) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message).hint("try again");
+        Self { retry_after: Some(1), ..refusal }
+    }
+
+    pub(crate) fn too_fast(wait: Duration) -> Self {
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooFast", "too many requests in a short time");
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+        Self { retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..refusal }
+    }
+
+    pub(crate) fn read_only(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "ReadOnly", message).hint("use a token that may change things")
+    }
+
     pub(crate) fn not_found(what: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", what)
     }
@@ -48,17 +68,23 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, Json(self.error)).into_response()
+        let mut response = (self.status, Json(self.error)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 
 impl From<NoReply> for Refusal {
     fn from(no_reply: NoReply) -> Self {
-        let (code, message) = match no_reply {
-            NoReply::Busy => ("Busy", "too many requests are waiting; try again"),
-            NoReply::Stopped => ("Stopping", "the controller is stopping"),
-        };
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+        match no_reply {
+            NoReply::Busy => Self::busy("too many requests are waiting"),
+            NoReply::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "the controller is stopping"),
+        }
     }
 }
 

@@ -2,33 +2,53 @@
 //! it themselves.
 
 pub(crate) mod ask;
+mod connections;
 pub(crate) mod error;
 mod guard;
+pub(crate) mod hosts;
+pub(crate) mod limits;
 pub(crate) mod metrics;
+pub(crate) mod page;
+mod rate;
 mod routes;
+mod send;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::fail::hinted;
+use crate::fail::{Hinted, hinted};
 use crate::run::engine::Engine;
+use crate::token::Tokens;
 use ask::Asker;
 use error::Refusal;
-use guard::Access;
+use guard::Gate;
+use hosts::Hosts;
+use limits::Limits;
 
 /// The API's own description, maintained by hand and held against the handlers by a test.
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 
-fn router(engine: Asker<Engine>, token: Option<&str>) -> Router {
+/// How the API is served.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tokens: Tokens,
+    /// Names it answers to, beside those of this machine.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) limits: Limits,
+}
+
+fn router(engine: Asker<Engine>, gate: Gate, limits: &Limits) -> Router {
     let routes = routes::ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
     routes
         .fallback(async || Refusal::not_found("there is nothing at this path").hint("/openapi.json describes the API"))
@@ -36,19 +56,41 @@ fn router(engine: Asker<Engine>, token: Option<&str>) -> Router {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not take this method")
         })
         .with_state(engine)
-        .layer(DefaultBodyLimit::max(guard::LARGEST_BODY))
-        .layer(middleware::from_fn(guard::timeout))
-        .layer(middleware::from_fn_with_state(Access::new(token), guard::access))
+        .layer(DefaultBodyLimit::max(limits.max_body))
+        .layer(middleware::from_fn_with_state(Arc::new(gate), guard::guard))
         .layer(middleware::map_response(harden))
 }
 
-/// Browsers must not guess types, frame the API, or keep answers.
+/// What every answer tells a browser: guess no type, run and frame nothing, keep nothing, show it to no other site.
+const HARDENED: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
 async fn harden(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in HARDENED {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     response
+}
+
+/// An API that others can reach is not open to everyone.
+///
+/// # Errors
+/// If it would be.
+pub(crate) fn not_open_to_others(listen: SocketAddr, tokens: &Tokens) -> Result<(), Hinted> {
+    if listen.ip().is_loopback() || !tokens.is_empty() {
+        return Ok(());
+    }
+    let hint = "write a token to a file and pass it with --token-file, or listen on 127.0.0.1";
+    Err(hinted(format!("{listen} can be reached from other machines and needs a token"), hint))
 }
 
 /// Opens the API's address.
@@ -63,10 +105,13 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub(crate) async fn serve(
     listener: TcpListener,
     engine: Asker<Engine>,
-    token: Option<String>,
-    mut stop: watch::Receiver<bool>,
+    settings: Settings,
+    stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let service = router(engine, token.as_deref());
-    axum::serve(listener, service).with_graceful_shutdown(stopped).await.context("the API stopped serving")
+    let Settings { tokens, hosts, limits, .. } = settings;
+    let address = listener.local_addr().context("the API has no address")?;
+    not_open_to_others(address, &tokens)?;
+    let gate = Gate::new(tokens, Hosts::new(&hosts, address), &limits);
+    connections::serve(listener, router(engine, gate, &limits), &limits, stop).await;
+    Ok(())
 }

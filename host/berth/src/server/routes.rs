@@ -1,18 +1,22 @@
 //! Every route of the API, as one list: the router is made from it, and the OpenAPI file is held against it.
 
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Json};
+use berth_api::Loaded;
 use berth_control::view::WorkloadRow;
 use serde::Deserialize;
 
 use super::OPENAPI;
 use super::ask::Asker;
 use super::error::Refusal;
+use super::page::{MOST_ROWS, Page};
 use crate::run::engine::Engine;
+use crate::run::objects::load_all;
+use crate::token::Role;
 use crate::wire::{Events, Explained, Items, ObjectRef, Objects, Outcome, PolicyRow, References, Sources, Status, Top};
 
 /// One path; `methods` are those that `handler` takes, for the test of the description.
@@ -53,11 +57,15 @@ struct ObjectQuery {
     namespace: String,
     #[serde(default)]
     name: String,
+    limit: Option<usize>,
+    #[serde(default, rename = "continue")]
+    after: String,
 }
 
-async fn objects(State(engine): Owner, query: Asked<ObjectQuery>) -> Answer<Objects> {
-    let Query(query) = query?;
-    engine.ask(move |engine| engine.objects(&query.kind, &query.namespace, &query.name)).await?.map(Json)
+async fn objects(State(engine): Owner, Extension(role): Extension<Role>, query: Asked<ObjectQuery>) -> Answer<Objects> {
+    let Query(ObjectQuery { kind, namespace, name, limit, after }) = query?;
+    let page = Page::new(limit, after);
+    engine.ask(move |engine| engine.objects(&kind, &namespace, &name, &page, role)).await?.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -67,9 +75,16 @@ struct ApplyQuery {
     dry_run: bool,
 }
 
+/// Reads manifests. Away from the owner of the state, whose steps must not wait for it.
+async fn read(sources: Sources) -> Result<Loaded, Refusal> {
+    let read = tokio::task::spawn_blocking(move || load_all(&sources));
+    read.await.map_err(|error| Refusal::internal(&error))?
+}
+
 async fn apply(State(engine): Owner, query: Asked<ApplyQuery>, body: Sent<Sources>) -> Answer<Items<Outcome>> {
     let (Query(query), Json(sources)) = (query?, body?);
-    engine.ask(move |engine| engine.apply(&sources, query.dry_run)).await?.map(Json)
+    let loaded = read(sources).await?;
+    engine.ask(move |engine| engine.apply(&loaded, query.dry_run)).await?.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -81,11 +96,14 @@ enum DeleteBody {
 
 async fn delete(State(engine): Owner, body: Sent<DeleteBody>) -> Answer<Items<Outcome>> {
     let Json(body) = body?;
-    let deleted = engine.ask(move |engine| match body {
-        DeleteBody::References(references) => engine.delete(&references.objects),
-        DeleteBody::Sources(sources) => engine.delete_all(&sources),
-    });
-    deleted.await?.map(Json)
+    let deleted = match body {
+        DeleteBody::References(references) => engine.ask(move |engine| engine.delete(&references.objects)).await?,
+        DeleteBody::Sources(sources) => {
+            let loaded = read(sources).await?;
+            engine.ask(move |engine| engine.delete_all(&loaded)).await?
+        }
+    };
+    deleted.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -93,12 +111,15 @@ async fn delete(State(engine): Owner, body: Sent<DeleteBody>) -> Answer<Items<Ou
 struct WorkloadQuery {
     #[serde(default)]
     namespace: String,
+    limit: Option<usize>,
+    #[serde(default, rename = "continue")]
+    after: String,
 }
 
 async fn workloads(State(engine): Owner, query: Asked<WorkloadQuery>) -> Answer<Items<WorkloadRow>> {
-    let Query(query) = query?;
-    let items = engine.ask(move |engine| engine.workloads(&query.namespace)).await?;
-    Ok(Json(Items { items }))
+    let Query(WorkloadQuery { namespace, limit, after }) = query?;
+    let page = Page::new(limit, after);
+    engine.ask(move |engine| engine.workloads(&namespace, &page)).await?.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -122,13 +143,23 @@ async fn explain(State(engine): Owner, query: Asked<OneWorkload>) -> Answer<Expl
     engine.ask(move |engine| engine.explain(&query.into())).await?.map(Json)
 }
 
-async fn top(State(engine): Owner) -> Answer<Top> {
-    Ok(Json(engine.ask(|engine| engine.top()).await?))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopQuery {
+    limit: Option<usize>,
+    #[serde(default, rename = "continue")]
+    after: String,
+}
+
+async fn top(State(engine): Owner, query: Asked<TopQuery>) -> Answer<Top> {
+    let Query(TopQuery { limit, after }) = query?;
+    let page = Page::new(limit, after);
+    engine.ask(move |engine| engine.top(&page)).await?.map(Json)
 }
 
 async fn policies(State(engine): Owner) -> Answer<Items<PolicyRow>> {
     let items = engine.ask(|engine| engine.policies()).await?;
-    Ok(Json(Items { items }))
+    Ok(Json(Items::all(items)))
 }
 
 #[derive(Deserialize)]
@@ -147,7 +178,7 @@ fn hundred() -> usize {
 
 async fn events(State(engine): Owner, query: Asked<EventQuery>) -> Answer<Events> {
     let Query(query) = query?;
-    Ok(Json(engine.ask(move |engine| engine.events(query.after, query.limit.min(1000))).await?))
+    Ok(Json(engine.ask(move |engine| engine.events(query.after, query.limit.min(MOST_ROWS))).await?))
 }
 
 #[derive(Deserialize)]
@@ -165,8 +196,8 @@ struct DecisionQuery {
 async fn decisions(State(engine): Owner, query: Asked<DecisionQuery>) -> Answer<Items<serde_json::Value>> {
     let Query(DecisionQuery { kind, namespace, name, limit }) = query?;
     let workload = ObjectRef { kind, namespace, name };
-    let items = engine.ask(move |engine| engine.decisions(&workload, limit.min(1000))).await??;
-    Ok(Json(Items { items }))
+    let items = engine.ask(move |engine| engine.decisions(&workload, limit.min(100))).await??;
+    Ok(Json(Items::all(items)))
 }
 
 async fn status(State(engine): Owner) -> Answer<Status> {
@@ -184,7 +215,8 @@ async fn readyz(State(engine): Owner) -> Result<&'static str, Refusal> {
     if engine.ask(|engine| engine.is_ready()).await? {
         return Ok("ready\n");
     }
-    Err(Refusal::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "NotReady", "the first step is not made yet"))
+    let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", "the first step is not made yet");
+    Err(Refusal { retry_after: Some(1), ..refusal })
 }
 
 async fn metrics(State(engine): Owner) -> Result<Response, Refusal> {

@@ -1,6 +1,9 @@
 //! The description against the handlers: the same routes, and answers of a running controller that are what it says.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+mod browser;
+mod sockets;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +12,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use ureq::http::{Request, Response};
 
-use super::{OPENAPI, ask, guard, listen, routes, serve};
+use super::limits::Limits;
+use super::{OPENAPI, Settings, ask, listen, routes, serve};
 use crate::run::engine::Engine;
 use crate::run::{Config, Fleet};
+use crate::token::{Role, Token, Tokens};
 
 fn description() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
@@ -30,42 +35,55 @@ fn every_route_is_described_and_every_description_is_a_route() {
         .collect();
     let routed = routes::ROUTES.iter().map(|route| (route.path.to_owned(), route.method.to_owned())).collect();
     assert_eq!(described, routed);
-    let references =
-        OPENAPI.split("\"$ref\": \"#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let references = OPENAPI.split("\"$ref\": \"#").skip(1).map(|rest| rest.split('"').next().unwrap());
     for name in references {
-        assert!(document["components"]["schemas"].get(name).is_some(), "{name} is not described");
+        assert!(document.pointer(name).is_some(), "{name} is not described");
     }
 }
 
 /// A controller with the bundled example, as fast as it can, and its API.
 struct Running {
     base: String,
+    asker: ask::Asker<Engine>,
     stop: Arc<AtomicBool>,
     stop_serving: watch::Sender<bool>,
     engine: Option<std::thread::JoinHandle<()>>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     _folder: tempfile::TempDir,
 }
 
 impl Running {
     fn start(token: Option<&str>) -> Self {
+        let mut tokens = Tokens::default();
+        token.iter().for_each(|token| tokens.add(&Token::parse(token).unwrap(), Role::Write));
+        Self::start_with(tokens, &[])
+    }
+
+    /// `limits` as on the command line.
+    fn start_with(tokens: Tokens, limits: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(listen("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.local_addr().unwrap();
+        let api = Settings {
+            listen: address,
+            tokens,
+            hosts: vec!["berth.example".to_owned()],
+            // Connections that are done with close soon, so that tests see their end.
+            limits: Limits::parse(&[&["--head-timeout", "500ms"], limits].concat()),
+        };
         let config = Config {
             fleet: Fleet::Example,
             data_dir: folder.path().join("data"),
             policies: None,
-            listen: address,
-            token: token.map(str::to_owned),
+            api: api.clone(),
             speed: 0.0,
             until_settled: false,
             length_ms: Some(600_000),
             seed: 1,
             fresh: false,
         };
-        let (asker, questions) = ask::channel();
+        let (asker, questions) = ask::channel(api.limits.max_waiting.get());
         let stop = Arc::new(AtomicBool::new(false));
         let engine = std::thread::spawn({
             let stop = stop.clone();
@@ -82,9 +100,9 @@ impl Running {
             }
         });
         let (stop_serving, serving) = watch::channel(false);
-        runtime.spawn(serve(listener, asker, token.map(str::to_owned), serving));
+        runtime.spawn(serve(listener, asker.clone(), api, serving));
         let base = format!("http://{address}");
-        Self { base, stop, stop_serving, engine: Some(engine), _runtime: runtime, _folder: folder }
+        Self { base, asker, stop, stop_serving, engine: Some(engine), runtime, _folder: folder }
     }
 
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
@@ -124,6 +142,8 @@ fn is_described(method: &str, path: &str, (status, answer): &(u16, Value)) {
     let path = path.split('?').next().unwrap();
     let operation = &document["paths"][path][method];
     let described = operation["responses"].get(status.to_string()).unwrap_or(&operation["responses"]["default"]);
+    let shared = described["$ref"].as_str().and_then(|name| document.pointer(name.strip_prefix('#')?));
+    let described = shared.unwrap_or(described);
     let content =
         described["content"].as_object().unwrap_or_else(|| panic!("{method} {path} {status} is not described"));
     let schema = &content.values().next().unwrap()["schema"];
@@ -201,15 +221,18 @@ fn posts_paths() -> [&'static str; 2] {
 fn what_is_not_served_is_refused_in_the_same_form() {
     let running = Running::start(None);
     let json = ("content-type", "application/json");
-    let large = format!("{{\"sources\": [{{\"name\": \"a\", \"text\": \"{}\"}}]}}", "x".repeat(guard::LARGEST_BODY));
+    let large = format!("{{\"sources\": [{{\"name\": \"a\", \"text\": \"{}\"}}]}}", "x".repeat(16 << 20));
     let cases = [
         ("GET", "/nowhere", vec![], "", 404, "NotFound"),
         ("POST", "/api/v1/top", vec![json], "{}", 405, "MethodNotAllowed"),
         ("POST", "/api/v1/apply", vec![], "{\"sources\": []}", 415, "NotJson"),
         ("POST", "/api/v1/apply", vec![json], "{", 400, "BadBody"),
         ("POST", "/api/v1/apply", vec![json], large.as_str(), 413, "TooLarge"),
+        ("POST", "/nowhere", vec![json], large.as_str(), 413, "TooLarge"),
         ("GET", "/api/v1/top", vec![("host", "evil.example:7878")], "", 403, "ForeignHost"),
         ("GET", "/metrics", vec![("sec-fetch-site", "cross-site")], "", 403, "ForeignSite"),
+        ("GET", "/api/v1/top?continue=x", vec![], "", 400, "BadQuery"),
+        ("GET", "/api/v1/workloads?continue=x", vec![], "", 400, "BadQuery"),
     ];
     let schema = &json!({"$ref": "#/components/schemas/Error"});
     for (method, path, headers, body, status, code) in cases {
@@ -224,7 +247,7 @@ fn with_a_token_nothing_but_the_probes_is_open() {
     let running = Running::start(Some("0123456789abcdef"));
     assert_eq!(running.get("/api/v1/top").0, 401);
     assert_eq!(running.get("/healthz").0, 200);
-    let right = [("authorization", "Bearer 0123456789abcdef"), ("host", "berth.example")];
+    let right = [("authorization", "Bearer 0123456789abcdef"), ("host", "berth.example:7878")];
     assert_eq!(running.send("GET", "/api/v1/top", &right, "").0, 200);
     assert_eq!(running.send("GET", "/api/v1/top", &[("authorization", "Bearer 0123456789abcdeg")], "").0, 401);
 }
