@@ -5,6 +5,7 @@
 
 mod pattern;
 mod script;
+mod secrets;
 
 macro_rules! scripts {
     ($($name:ident,)*) => {

@@ -8,11 +8,13 @@
 //! $ wait TEXT                   until run.log holds TEXT
 //! $ eventually berth ...        again and again until it prints what is expected
 //! $ copy A B
+//! $ chmod MODE FILE
 //! $ stop                        ends the background program as a service manager does; then what it printed last
 //! $ crash                       ends it at once, without a word
 //! ```
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -104,6 +106,11 @@ impl Stage {
                 let (from, to) = (self.folder.path().join(from), self.folder.path().join(to));
                 fs::create_dir_all(to.parent().unwrap()).unwrap();
                 fs::copy(&from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+                Vec::new()
+            }
+            ["chmod", mode, file] => {
+                let mode = fs::Permissions::from_mode(u32::from_str_radix(mode, 8).unwrap());
+                fs::set_permissions(self.folder.path().join(file), mode).unwrap();
                 Vec::new()
             }
             ["stop"] => self.stop(),

@@ -23,7 +23,7 @@ Examples:
   berth run
   berth run --until-settled --speed 0
   berth run --fleet fleet.yaml --data-dir /var/lib/berth --speed 60
-  berth run --listen 0.0.0.0:7878 --token-file token
+  berth run --listen 0.0.0.0:7878 --token-file token --allow-host berth.example.com
 
 Exit codes: 0 stopped, or settled with --until-settled; 1 failed; 2 settled, but something cannot be done, with reasons;
 130 interrupted before it was settled."

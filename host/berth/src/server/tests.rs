@@ -56,12 +56,13 @@ impl Running {
     fn start(token: Option<&str>) -> Self {
         let mut tokens = Tokens::default();
         token.iter().for_each(|token| tokens.add(&Token::parse(token).unwrap(), Role::Write));
-        Self::start_with(tokens, &[])
+        Self::start_with(tokens, &[], false)
     }
 
-    /// `limits` as on the command line.
-    fn start_with(tokens: Tokens, limits: &[&str]) -> Self {
+    /// `limits` as on the command line. Policies take a while to load; without any the built-in algorithms decide.
+    fn start_with(tokens: Tokens, limits: &[&str], with_policies: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let policies = (!with_policies).then(|| folder.path().to_owned());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(listen("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,7 +76,7 @@ impl Running {
         let config = Config {
             fleet: Fleet::Example,
             data_dir: folder.path().join("data"),
-            policies: None,
+            policies,
             api: api.clone(),
             speed: 0.0,
             until_settled: false,
@@ -161,7 +162,7 @@ fn has_schema(schema: &Value, answer: &Value, what: &str) {
 
 #[test]
 fn answers_are_what_the_description_says() {
-    let running = Running::start(None);
+    let running = Running::start_with(Tokens::default(), &[], true);
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 1, template: {spec: {containers: [{name: a, image: b}]}}}\n";
     let sources = |text: &str| json!({"sources": [{"name": "web.yaml", "text": text}]});
     let posts = [

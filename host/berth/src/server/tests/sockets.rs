@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 
 impl Running {
     pub(super) fn limited(limits: &[&str]) -> Self {
-        Self::start_with(Tokens::default(), limits)
+        Self::start_with(Tokens::default(), limits, false)
     }
 
     pub(super) fn address(&self) -> SocketAddr {
