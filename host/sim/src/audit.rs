@@ -50,6 +50,7 @@ use digest::Running;
 use history::History;
 use lasting::Lasting;
 use nodes::Nodes;
+use orders::Orders;
 use plans::Plans;
 use room::Arrived;
 use store::Mirror;
@@ -82,6 +83,7 @@ pub struct Auditor {
     accepted: Accepted,
     applied: Applied,
     arrived: Arrived,
+    orders: Orders,
     waiting: Waiting,
     nodes: Nodes,
     lasting: Lasting,
@@ -120,6 +122,16 @@ impl Auditor {
         self.digest.hex()
     }
 
+    /// Whether another run from the same store, clock, seed and policies went the same way, by its digest.
+    pub fn same_as(&self, other: &str) -> Option<Breach> {
+        let own = self.digest();
+        (own != other).then(|| Breach {
+            invariant: Invariant::PlansDiffer,
+            about: "the whole run".to_owned(),
+            what: format!("its digest is {own}, and that of another run {other}"),
+        })
+    }
+
     /// Everything that is not as it should be. Something that stays wrong is told once.
     pub fn look(&mut self, sight: &Sight<'_>) -> Vec<Breach> {
         let mut found = Found::default();
@@ -146,7 +158,8 @@ impl Auditor {
         let resend = self.settings.resend_ms;
         self.applied.check(&self.mirror, sight, resend, &mut self.lasting, found);
         self.accepted.check(sight.store, &news.stored, found)?;
-        orders::check(&self.mirror, sight, &mut self.lasting, found);
+        self.orders.take(&news.placements, found);
+        self.orders.check(&self.mirror, sight, &mut self.lasting, found);
         self.waiting.hear(sight.events);
         self.waiting.check(&self.mirror, &news.placements, &mut self.lasting, found);
         self.nodes.check(&self.mirror, sight, &self.settings, found);

@@ -204,7 +204,8 @@ impl Plans {
         if told != counts {
             differs(format!("records {told:?}, placed are {counts:?}"));
         }
-        let names = self.tables.get(&decision.tables).map_or(&[][..], |(_, names)| names);
+        // Missing tables are told with the record.
+        let Some((_, names)) = self.tables.get(&decision.tables) else { return };
         let mut assigned: BTreeMap<(u64, &str), u64> = BTreeMap::new();
         for one in decision.assignments.iter().filter(|one| one.replicas > 0) {
             let row = record.candidates.get(one.candidate as usize);

@@ -1,20 +1,25 @@
 //! A controller, its world and the auditor, step by step; with places where faults are planted.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_api::Object;
 use berth_api::resources::SimulationSpec;
-use berth_control::event::Event;
+use berth_control::event::{Event, What};
 use berth_control::ports::{
-    Batch, ClusterObservation, Events, HistoryEntry, Members, NodeProvider, ObjectKey, OrderState, Revision, Store,
-    StoreError, Stored,
+    Batch, ClusterObservation, Events, Expected, HistoryEntry, Members, NodeObservation, NodeProvider, ObjectKey,
+    OrderState, Revision, Store, StoreError, Stored, Write,
 };
 use berth_control::store::MemoryStore;
 use berth_control::{Controller, Settings, World};
 use berth_core::fleet::{OfferingKey, Stock};
-use berth_core::ids::{ClusterName, Millis, OrderId, PoolName, WorkloadKey};
+use berth_core::ids::{ClusterName, Millis, OrderId, PolicyName, PoolName, WorkloadKey};
 use berth_core::native::Builtin;
-use berth_core::placement::NodeOrder;
+use berth_core::placement::{NodeOrder, PolicyRef};
+use berth_core::policy::{
+    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Tables, Verdict,
+};
+use berth_core::workload::Division;
 
 use super::super::{Auditor, Breach, Sight};
 use crate::{Options, SimMembers, SimProvider, Simulation, Source};
@@ -27,11 +32,36 @@ pub(super) const START: Millis = Millis(1_700_000_000_000);
 /// What a fault does to a batch on its way to the store.
 type Tamper = Box<dyn FnMut(&mut Batch) + Send>;
 
-/// A store that may be told to write something else than it is asked to.
+/// What goes wrong when a store is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ReadFault {
+    #[default]
+    None,
+    /// The newest entry of the history is gone.
+    Forgets,
+    /// What changes is said to have changed at the beginning.
+    Backdates,
+}
+
+/// A store that may be told to write something else than it is asked to, and to read something else than it has.
 #[derive(Clone)]
 pub(super) struct Tampered {
     pub(super) inner: MemoryStore,
     pub(super) tamper: Arc<Mutex<Option<Tamper>>>,
+    pub(super) read: ReadFault,
+}
+
+impl Tampered {
+    pub(super) fn inner_key(&self, workload: &WorkloadKey) -> ObjectKey {
+        let WorkloadKey { kind, namespace, name } = workload.clone();
+        ObjectKey { kind, namespace, name }
+    }
+
+    /// Deletes an object without anybody having said so.
+    pub(super) fn lose(&mut self, key: &ObjectKey) {
+        let write = Write { key: key.clone(), expected: Expected::Anything, value: None };
+        self.inner.commit(&Batch { writes: vec![write], history: Vec::new() }).unwrap();
+    }
 }
 
 impl Store for Tampered {
@@ -44,11 +74,20 @@ impl Store for Tampered {
     }
 
     fn changes(&self, since: Revision) -> Result<Vec<Stored>, StoreError> {
-        self.inner.changes(since)
+        let mut changes = self.inner.changes(since)?;
+        if self.read == ReadFault::Backdates {
+            changes.iter_mut().for_each(|stored| stored.revision = Revision(1));
+        }
+        Ok(changes)
     }
 
     fn history(&self, about: Option<&ObjectKey>, limit: usize) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.inner.history(about, limit)
+        let mut entries = self.inner.history(about, limit + 1)?;
+        if self.read == ReadFault::Forgets && !entries.is_empty() {
+            entries.remove(0);
+        }
+        entries.truncate(limit);
+        Ok(entries)
     }
 }
 
@@ -59,6 +98,10 @@ pub(super) enum MemberFault {
     None,
     /// Everything is applied at another cluster as well.
     AppliesElsewhere,
+    /// Nothing more is applied.
+    NeverApplies,
+    /// A node is shown in `east` that is not there.
+    ShowsNode,
     /// Nothing is ever deleted.
     NeverDeletes,
 }
@@ -79,18 +122,53 @@ pub(super) enum ProviderFault {
 struct FaultyMembers<'a> {
     inner: &'a mut SimMembers,
     fault: MemberFault,
+    /// `east` as it is shown.
+    shown: &'a mut ClusterObservation,
+}
+
+/// A node of `east` with four GPUs that nobody ever sold.
+fn ghost() -> NodeObservation {
+    let amounts: BTreeMap<Arc<str>, u64> =
+        [("cpu", 32_000), ("memory", 128 << 30), ("pods", 110), ("nvidia.com/gpu", 4)]
+            .into_iter()
+            .map(|(name, amount)| (Arc::from(name), amount))
+            .collect();
+    NodeObservation {
+        name: "ghost".into(),
+        pool: "east-gpu".into(),
+        instance_type: "gpu.4".into(),
+        zone: "us-east-1a".into(),
+        capacity_type: None,
+        order: None,
+        ready: true,
+        allocatable: amounts.clone(),
+        free: amounts,
+        shared: Vec::new(),
+        idle_since: None,
+    }
 }
 
 impl Members for FaultyMembers<'_> {
     fn changed(&mut self) -> Vec<ClusterName> {
+        if let Some(seen) = self.inner.observe(&"east".into()) {
+            *self.shown = seen.clone();
+            self.shown.nodes.push(Arc::new(ghost()));
+            self.shown.nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        }
         self.inner.changed()
     }
 
     fn observe(&self, cluster: &ClusterName) -> Option<&ClusterObservation> {
-        self.inner.observe(cluster)
+        match self.fault == MemberFault::ShowsNode && cluster.as_str() == "east" {
+            true => Some(&*self.shown),
+            false => self.inner.observe(cluster),
+        }
     }
 
     fn apply(&mut self, cluster: &ClusterName, workload: &WorkloadKey, manifest: &Arc<[u8]>, digest: &Arc<str>) {
+        if self.fault == MemberFault::NeverApplies {
+            return;
+        }
         self.inner.apply(cluster, workload, manifest, digest);
         if self.fault == MemberFault::AppliesElsewhere {
             let other = if cluster.as_str() == "east" { "west" } else { "east" };
@@ -141,11 +219,72 @@ impl NodeProvider for FaultyProvider<'_> {
 }
 
 #[derive(Default)]
-struct Log(Vec<Event>);
+struct Log {
+    events: Vec<Event>,
+    /// Nobody hears why something waits.
+    deaf: bool,
+}
 
 impl Events for Log {
     fn emit(&mut self, event: Event) {
-        self.0.push(event);
+        if !(self.deaf && matches!(event.what, What::Waiting { .. })) {
+            self.events.push(event);
+        }
+    }
+}
+
+/// The built-in policies, as if they came from files.
+#[derive(Default)]
+pub(super) struct Versioned {
+    inner: Builtin,
+    /// Whether the version changes from one decision to the next, in the middle of a cycle.
+    pub(super) mixes: bool,
+    calls: u64,
+}
+
+impl Versioned {
+    fn named<T>(&mut self, answer: Answer<T>) -> Answer<T> {
+        self.calls += 1;
+        let digest = if self.mixes && self.calls.is_multiple_of(2) { "new" } else { "old" };
+        Answer { by: PolicyRef { digest: digest.into(), ..answer.by }, ..answer }
+    }
+}
+
+impl Policies for Versioned {
+    fn begin(&mut self) {
+        self.inner.begin();
+    }
+
+    fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
+        self.inner.needs(kind, named, division)
+    }
+
+    fn place(
+        &mut self,
+        named: Option<&PolicyName>,
+        tables: &Arc<Tables>,
+        request: &Request,
+        candidates: &Candidates,
+    ) -> Answer<Decision> {
+        let answer = self.inner.place(named, tables, request, candidates);
+        self.named(answer)
+    }
+
+    fn admit(&mut self, named: Option<&PolicyName>, tables: &Arc<Tables>, queue: &Queue) -> Answer<Verdict> {
+        self.inner.admit(named, tables, queue)
+    }
+
+    fn migrate(
+        &mut self,
+        named: Option<&PolicyName>,
+        tables: &Arc<Tables>,
+        state: &MigrationState,
+    ) -> Answer<Vec<Move>> {
+        self.inner.migrate(named, tables, state)
+    }
+
+    fn broke_rule(&mut self, kind: Kind, by: &PolicyRef, rule: &str) {
+        self.inner.broke_rule(kind, by, rule);
     }
 }
 
@@ -159,8 +298,9 @@ pub(super) struct Rig {
     pub(super) provider: ProviderFault,
     /// All that was found.
     pub(super) breaches: Vec<Breach>,
-    policies: Builtin,
+    pub(super) policies: Versioned,
     log: Log,
+    shown: ClusterObservation,
     pub(super) told: Vec<Event>,
     pub(super) looks: u64,
 }
@@ -186,7 +326,7 @@ impl Rig {
         };
         let source = Source::Embedded(&[]);
         let simulation = Simulation::new(&objects, Some(&spec), 1, START, &source, options).unwrap();
-        let store = Tampered { inner: MemoryStore::default(), tamper: Arc::default() };
+        let store = Tampered { inner: MemoryStore::default(), tamper: Arc::default(), read: ReadFault::None };
         let settings = Settings::default();
         let controller = Controller::open(Box::new(store.clone()), settings.clone()).unwrap();
         let mut rig = Self {
@@ -198,8 +338,9 @@ impl Rig {
             members: MemberFault::None,
             provider: ProviderFault::None,
             breaches: Vec::new(),
-            policies: Builtin::default(),
+            policies: Versioned::default(),
             log: Log::default(),
+            shown: ClusterObservation::default(),
             told: Vec::new(),
             looks: 0,
         };
@@ -209,6 +350,22 @@ impl Rig {
 
     pub(super) fn tamper(&mut self, tamper: impl FnMut(&mut Batch) + Send + 'static) {
         *self.store.tamper.lock().unwrap() = Some(Box::new(tamper));
+    }
+
+    pub(super) fn deafen(&mut self) {
+        self.log.deaf = true;
+    }
+
+    /// Somebody writes an object behind the controller's back, and is told that it is written.
+    pub(super) fn write_behind(&mut self, yaml: &str) {
+        for object in load(yaml) {
+            let WorkloadKey { kind, namespace, name } = object.key();
+            let key = ObjectKey { kind, namespace, name };
+            let write = Write { key, expected: Expected::Anything, value: Some(object.to_json().into()) };
+            self.store.inner.commit(&Batch { writes: vec![write], history: Vec::new() }).unwrap();
+            self.auditor.accepted(&object);
+        }
+        self.look();
     }
 
     pub(super) fn apply(&mut self, yaml: &str) {
@@ -243,9 +400,9 @@ impl Rig {
     }
 
     pub(super) fn look(&mut self) {
-        let events = std::mem::take(&mut self.log.0);
+        let events = std::mem::take(&mut self.log.events);
         let now = self.simulation.now();
-        let sight = Sight { store: &self.store.inner, simulation: &self.simulation, events: &events, now };
+        let sight = Sight { store: &self.store, simulation: &self.simulation, events: &events, now };
         self.breaches.extend(self.auditor.look(&sight));
         self.told.extend(events);
         self.looks += 1;
@@ -254,7 +411,7 @@ impl Rig {
     /// One step of the controller, ended after so many actions; and a look. Gives the actions done and the next wake.
     pub(super) fn step_at_most(&mut self, actions: usize) -> (usize, Option<Millis>) {
         let ports = self.simulation.ports();
-        let mut members = FaultyMembers { inner: ports.members, fault: self.members };
+        let mut members = FaultyMembers { inner: ports.members, fault: self.members, shown: &mut self.shown };
         let mut provider = FaultyProvider { inner: ports.provider, fault: self.provider };
         let mut world = World {
             members: &mut members,
