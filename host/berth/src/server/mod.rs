@@ -48,7 +48,10 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
 }
 
-fn router(engine: Asker<Engine>, gate: Gate, limits: &Limits) -> Router {
+/// The API as it is served on `address`, but for what concerns connections.
+fn router(engine: Asker<Engine>, settings: &Settings, address: SocketAddr) -> Router {
+    let Settings { tokens, hosts, limits, .. } = settings;
+    let gate = Gate::new(tokens.clone(), Hosts::new(hosts, address), limits);
     let routes = routes::ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
     routes
         .fallback(async || Refusal::not_found("there is nothing at this path").hint("/openapi.json describes the API"))
@@ -108,10 +111,8 @@ pub(crate) async fn serve(
     settings: Settings,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let Settings { tokens, hosts, limits, .. } = settings;
     let address = listener.local_addr().context("the API has no address")?;
-    not_open_to_others(address, &tokens)?;
-    let gate = Gate::new(tokens, Hosts::new(&hosts, address), &limits);
-    connections::serve(listener, router(engine, gate, &limits), &limits, stop).await;
+    not_open_to_others(address, &settings.tokens)?;
+    connections::serve(listener, router(engine, &settings, address), &settings.limits, stop).await;
     Ok(())
 }
