@@ -3,6 +3,7 @@
 //! `BERTH_UPDATE=1 cargo test -p berth --test system` writes what was printed into the scripts; read the difference.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+mod killed;
 mod pattern;
 mod script;
 mod secrets;

@@ -88,12 +88,12 @@ pub enum StoreError {
     #[error("{key} was changed by another writer: expected {expected:?}, found revision {found:?}")]
     Conflict { key: ObjectKey, expected: Expected, found: Option<Revision> },
     /// Nothing was written. The program must stop: it cannot record what it decides.
-    #[error("the store at {path} cannot be written")]
+    #[error("the store {path} cannot be written")]
     Write { path: String, source: Box<dyn std::error::Error + Send + Sync> },
     /// The program must stop, and must not serve what it read.
-    #[error("the store at {path} is damaged: {what}")]
+    #[error("the store {path} is damaged: {what}; put back a sound copy of its folder, or start with an empty one")]
     Corrupt { path: String, what: String },
-    #[error("the store at {path} cannot be opened")]
+    #[error("the store {path} cannot be opened")]
     Open { path: String, source: Box<dyn std::error::Error + Send + Sync> },
 }
 

@@ -9,6 +9,7 @@ mod memory;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;

@@ -12,6 +12,7 @@ pub mod example;
 mod faults;
 mod fleet;
 mod gather;
+mod journal;
 mod load;
 mod manifest;
 mod members;

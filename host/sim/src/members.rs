@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Pace, Timer, Timers};
 use crate::fleet::Fleet;
+use crate::journal::{Asked, Journal};
 use crate::manifest::Manifest;
 use crate::node::Class;
 
@@ -27,6 +28,7 @@ pub struct SimMembers {
     touched: BTreeSet<ClusterName>,
     /// Manifests that a member could not read, for people.
     pub(crate) refused: Vec<String>,
+    pub(crate) journal: Journal,
 }
 
 /// Things that will happen, by time, then in the order in which they were planned.
@@ -92,6 +94,7 @@ impl SimMembers {
             changed: BTreeSet::new(),
             touched: BTreeSet::new(),
             refused: Vec::new(),
+            journal: Journal::default(),
         }
     }
 
@@ -207,6 +210,12 @@ impl Members for SimMembers {
     /// What is sent to a cluster that does not answer is lost.
     fn apply(&mut self, cluster: &ClusterName, workload: &WorkloadKey, manifest: &Arc<[u8]>, digest: &Arc<str>) {
         let now = self.now;
+        self.journal.write(|| Asked::Apply {
+            cluster: cluster.clone(),
+            workload: workload.clone(),
+            manifest: String::from_utf8_lossy(manifest).into_owned(),
+            digest: digest.clone(),
+        });
         let Some(found) = self.clusters.get_mut(cluster).filter(|found| found.reachable) else { return };
         match Manifest::read(manifest) {
             Ok(read) => {
@@ -219,6 +228,7 @@ impl Members for SimMembers {
 
     fn delete(&mut self, cluster: &ClusterName, workload: &WorkloadKey) {
         let now = self.now;
+        self.journal.write(|| Asked::Delete { cluster: cluster.clone(), workload: workload.clone() });
         if let Some(found) = self.clusters.get_mut(cluster).filter(|found| found.reachable) {
             found.delete(workload, now);
             self.touched.insert(cluster.clone());

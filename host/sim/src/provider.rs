@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::Chances;
 use crate::fleet::{Fleet, UNLIMITED};
+use crate::journal::{Asked, Journal};
 use crate::members::{Agenda, SimMembers};
 use crate::random;
 
@@ -153,6 +154,7 @@ pub struct SimProvider {
     pub(crate) starting: BTreeMap<(ClusterName, PoolName), u32>,
     pub(crate) named: u64,
     pub(crate) totals: ProviderTotals,
+    pub(crate) journal: Journal,
 }
 
 impl SimProvider {
@@ -171,6 +173,7 @@ impl SimProvider {
             starting: BTreeMap::new(),
             named: 0,
             totals: ProviderTotals::default(),
+            journal: Journal::default(),
         }
     }
 
@@ -437,6 +440,7 @@ fn cost(bill: &Bill, now: Millis) -> f64 {
 
 impl NodeProvider for SimProvider {
     fn order(&mut self, order: &NodeOrder) {
+        self.journal.write(|| Asked::Order(order.clone()));
         let lost = random::happens(self.seed, &format!("order/{}/lost", order.id), self.now.0, self.chances.order_lost);
         let twice = random::happens(self.seed, &format!("order/{}/twice", order.id), 0, self.chances.order_twice);
         let known = self.orders.contains_key(&order.id);
@@ -446,10 +450,12 @@ impl NodeProvider for SimProvider {
     }
 
     fn cancel(&mut self, order: &OrderId) {
+        self.journal.write(|| Asked::Cancel(order.clone()));
         self.requests.push(Request::Cancel(order.clone()));
     }
 
     fn remove(&mut self, cluster: &ClusterName, pool: &PoolName, node: &Arc<str>) {
+        self.journal.write(|| Asked::Remove { cluster: cluster.clone(), pool: pool.clone(), node: node.clone() });
         self.requests.push(Request::Remove(cluster.clone(), pool.clone(), node.clone()));
     }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::Pace;
 use crate::faults::{Chances, Effect};
 use crate::fleet::{Fleet, FleetError};
+use crate::journal::{Asked, Journal};
 use crate::load::{Autoscaler, Load};
 use crate::members::{Agenda, SimMembers};
 use crate::node::Scoring;
@@ -45,7 +46,10 @@ pub enum SimulationError {
     /// A field of the `Simulation` document.
     #[error("Simulation: {field}: {problem}; {mend}")]
     Spec { field: String, problem: String, mend: String },
-    #[error("the saved simulation cannot be taken up: {what}; start with a fresh data directory")]
+    /// What was saved, or the journal that follows it.
+    #[error(
+        "the saved simulation cannot be taken up: {what}; put back a sound copy, or start with a fresh data directory"
+    )]
     Saved { what: String },
 }
 
@@ -80,6 +84,10 @@ pub struct Simulation {
     pub(crate) effects: Agenda<Effect>,
     pub(crate) scalers: Vec<Autoscaler>,
     pub(crate) end: Option<Millis>,
+    /// What is asked of it from now on. See [`Simulation::record`].
+    pub(crate) journal: Journal,
+    /// Times that it was saved.
+    pub(crate) saved: u64,
 }
 
 impl Simulation {
@@ -110,17 +118,24 @@ impl Simulation {
         let spec = spec.unwrap_or(&defaults);
         let pod_start = (spec.pod_start.min.millis(), spec.pod_start.max.millis());
         let node_start = (spec.node_start.min.millis(), spec.node_start.max.millis());
+        let journal = Journal::default();
+        let pace = Pace { seed, pod_start, scoring: options.scoring };
+        let members = SimMembers { journal: journal.clone(), ..SimMembers::new(pace, start) };
+        let provider = SimProvider::new(seed, node_start, options.chances, start);
+        let provider = SimProvider { journal: journal.clone(), ..provider };
         Self {
             seed,
             start,
             clock: SimClock(start),
             options,
             fleet: Fleet::default(),
-            members: SimMembers::new(Pace { seed, pod_start, scoring: options.scoring }, start),
-            provider: SimProvider::new(seed, node_start, options.chances, start),
+            members,
+            provider,
             effects: Agenda::default(),
             scalers: Vec::new(),
             end: spec.length.map(|length| start.plus(length.millis())),
+            journal,
+            saved: 0,
         }
     }
 
@@ -132,9 +147,14 @@ impl Simulation {
         let fleet = Fleet::from_objects(objects)?;
         let known: BTreeSet<(ClusterName, PoolName)> = self.pools().collect();
         self.take_over(fleet);
+        self.seat_fresh(&known);
+        Ok(())
+    }
+
+    /// Gives pools that were not known before their minimum of nodes.
+    pub(crate) fn seat_fresh(&mut self, known: &BTreeSet<(ClusterName, PoolName)>) {
         let fresh: Vec<(ClusterName, PoolName)> = self.pools().filter(|pool| !known.contains(pool)).collect();
         fresh.iter().for_each(|(cluster, pool)| self.seat(cluster, pool));
-        Ok(())
     }
 
     pub(crate) fn take_over(&mut self, fleet: Fleet) {
@@ -143,7 +163,7 @@ impl Simulation {
         self.fleet = fleet;
     }
 
-    fn pools(&self) -> impl Iterator<Item = (ClusterName, PoolName)> {
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (ClusterName, PoolName)> {
         let pools =
             self.fleet.clusters.iter().flat_map(|(name, member)| member.pools.keys().map(move |pool| (name, pool)));
         pools.map(|(cluster, pool)| (cluster.clone(), pool.clone()))
@@ -197,6 +217,10 @@ impl Simulation {
     /// Lets everything happen up to and including `to`, in order. Time never goes back.
     pub fn advance(&mut self, to: Millis) {
         let to = to.max(self.clock.0);
+        // Where nothing is due and time stands still nothing happens.
+        if to > self.clock.0 || self.next_inside().is_some_and(|at| at <= to) {
+            self.journal.write(|| Asked::Advance(to));
+        }
         while let Some(at) = self.next_inside().filter(|at| *at <= to) {
             self.settle(at.max(self.clock.0));
         }

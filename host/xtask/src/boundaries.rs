@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("berth-kube", &["berth-core", "berth-api", "berth-policy", "berth-control"]),
     ("berth-sim", &["berth-core", "berth-api", "berth-policy", "berth-control"]),
     ("berth", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-kube", "berth-sim"]),
-    ("xtask", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-sim"]),
+    ("xtask", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-sim", "berth-tests"]),
     ("berth-tests", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-kube", "berth-sim"]),
 ];
 

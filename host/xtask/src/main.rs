@@ -1,10 +1,12 @@
 //! The project's own tools: `cargo run -p xtask -- COMMAND`.
 //!
 //! Owns what a build needs beside cargo: the policies' components with their lock file, the check of which crate may use
-//! which, and the benchmark. It changes nothing outside `policies/` and the host's test guests.
+//! which, the benchmark, and long tests of the whole program. It changes nothing outside `policies/` and the host's test
+//! guests.
 
 mod bench;
 mod boundaries;
+mod crash;
 mod lock;
 mod policies;
 mod sources;
@@ -37,6 +39,7 @@ enum Command {
     Boundaries,
     /// Measure decisions, natively and through Wasm side by side, and what surrounds them
     Bench(bench::Arguments),
+    Crash(crash::CrashArgs),
 }
 
 #[derive(Subcommand)]
@@ -83,6 +86,7 @@ fn run(command: Command) -> Result<()> {
         Command::Policies(Policies::Check { rebuild }) => policies::check(&root, rebuild),
         Command::Boundaries => boundaries::check(&root),
         Command::Bench(arguments) => bench::run(&root, &arguments),
+        Command::Crash(args) => crash::run(&root, &args),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::server::ask::Question;
 
 /// Longest wait between two looks at the signals.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How often the simulated fleet is saved beside the store.
+/// How often the simulated fleet is saved beside the store; in between its journal grows.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long a settled fleet is watched while nodes may still be removed: the longest cool-down and as much again.
 const SCALE_DOWN_MS: u64 = 7_200_000;
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     pub(super) fn save(&mut self) -> anyhow::Result<()> {
-        self.home.save(&self.simulation)?;
+        self.home.save(&mut self.simulation)?;
         self.saved = Instant::now();
         Ok(())
     }
@@ -208,7 +208,8 @@ impl Engine {
             controller.apply(changed, EPOCH).map_err(|refused| anyhow!(refused))?;
         }
         home.applied(&fleet)?;
-        let simulation = home.world(&controller.fleet_objects(), &fleet.source, config.seed)?;
+        let mut simulation = home.world(&controller.fleet_objects(), &fleet.source, config.seed)?;
+        home.save(&mut simulation)?;
         let start = simulation.now();
         let story = Story::new(start, Box::new(std::io::stdout()));
         let policies = PolicyHost::new(&directory);

@@ -1,7 +1,8 @@
 //! The fleet file and the data directory: what is read at the start, and what is kept beside the store.
 //!
-//! Beside the store lie `fleet.yaml`, the fleet file as it was applied last, and `world.json`, the simulated fleet as it
-//! stood when it was last saved. The store is the controller's truth; the saved world is what its clusters would show.
+//! Beside the store lie `fleet.yaml`, the fleet file as it was applied last, and the simulated fleet: `world.json` as it
+//! stood when it was last saved, and `world.journal` with what was asked of it since, so that it lives on as it was when the
+//! program died. The store is the controller's truth; the saved world is what its clusters would show.
 
 use std::fs;
 use std::io;
@@ -12,6 +13,7 @@ use anyhow::{Context, anyhow};
 use berth_api::fleet_file::load_fleet;
 use berth_api::resources::SimulationSpec;
 use berth_api::{Loaded, Object};
+use berth_control::store::EmbeddedStore;
 use berth_core::ids::Millis;
 use berth_sim::{Options, Simulation, Source};
 
@@ -20,7 +22,7 @@ use crate::fail::hinted;
 
 const APPLIED: &str = "fleet.yaml";
 const WORLD: &str = "world.json";
-const STORE: &str = "berth.redb";
+const JOURNAL: &str = "world.journal";
 
 /// The simulated clock starts here when a data directory is new: 2026-01-01T00:00:00Z. Fixed, so that a run can be repeated.
 pub(crate) const EPOCH: Millis = Millis(1_767_225_600_000);
@@ -82,11 +84,11 @@ impl Home {
             || hinted(format!("the data directory {} cannot be used", dir.display()), "choose another with --data-dir");
         private_folder(&dir).with_context(context)?;
         if config.fresh {
-            for file in [STORE, APPLIED, WORLD] {
+            for file in EmbeddedStore::FILES.into_iter().chain([APPLIED, WORLD, JOURNAL]) {
                 remove(&dir.join(file)).with_context(context)?;
             }
         }
-        let is_new = !dir.join(STORE).exists();
+        let is_new = !EmbeddedStore::FILES.iter().any(|file| dir.join(file).exists());
         Ok(Self { dir, is_new })
     }
 
@@ -115,7 +117,14 @@ impl Home {
     pub(crate) fn world(&self, objects: &[Object], source: &Source, seed: u64) -> anyhow::Result<Simulation> {
         let spec = simulation(objects);
         match fs::read(self.dir.join(WORLD)) {
-            Ok(bytes) => Ok(Simulation::restore(&bytes, objects, spec, source)?),
+            Ok(bytes) => {
+                let journal = match fs::read(self.dir.join(JOURNAL)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                    read => read.context("the journal of the saved simulation cannot be read")?,
+                };
+                let restored = Simulation::restore(&bytes, &journal, objects, spec, source);
+                restored.with_context(|| format!("{} cannot be used", self.dir.join(WORLD).display()))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(Simulation::new(objects, spec, seed, EPOCH, source, Options::default())?)
             }
@@ -123,16 +132,31 @@ impl Home {
         }
     }
 
-    /// The store's file is made by the store, which does not know what is in it.
+    /// The store's files are made by the store, which does not know what is in them.
     pub(crate) fn close_to_others(&self) -> anyhow::Result<()> {
-        let file = self.dir.join(STORE);
-        let context =
-            || hinted(format!("{} cannot be closed to others", file.display()), "it must be owned by this user");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).with_context(context)
+        for file in EmbeddedStore::FILES.map(|name| self.dir.join(name)) {
+            let context =
+                || hinted(format!("{} cannot be closed to others", file.display()), "it must be owned by this user");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).with_context(context)?;
+        }
+        Ok(())
     }
 
-    pub(crate) fn save(&self, world: &Simulation) -> anyhow::Result<()> {
-        self.write(WORLD, &world.save())
+    /// Saves the simulated fleet, and begins a journal of what is asked of it from now on. What the journal holds is with
+    /// the operating system as soon as it is written, and so outlives the program.
+    pub(crate) fn save(&self, world: &mut Simulation) -> anyhow::Result<()> {
+        if let Some(error) = world.journal_fault() {
+            let context =
+                hinted(format!("{} cannot be written", self.dir.join(JOURNAL).display()), "is the disk full?");
+            return Err(anyhow!(error).context(context));
+        }
+        self.write(WORLD, &world.save())?;
+        let file = self.dir.join(JOURNAL);
+        let begun = private_file(&file);
+        let begun =
+            begun.with_context(|| hinted(format!("{} cannot be written", file.display()), "is the disk full?"))?;
+        world.record(Box::new(begun));
+        Ok(())
     }
 
     /// Whole or not at all.

@@ -110,6 +110,8 @@ impl Engine {
             |object: &Object| matches!(object, Object::Cluster(_) | Object::NodePool(_) | Object::Offering(_));
         if loaded.objects.iter().any(of_fleet) {
             self.simulation.set_fleet(&self.controller.fleet_objects()).map_err(|error| Refusal::internal(&error))?;
+            // The journal goes with the fleet as it was.
+            self.save().map_err(|error| Refusal::internal(error.as_ref()))?;
         }
         Ok(())
     }

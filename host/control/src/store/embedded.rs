@@ -2,7 +2,8 @@
 //!
 //! Every batch is one transaction, synced in two phases: after a crash the last batch that was acknowledged is there, and a
 //! damaged page of it is an error, not a silent step back. Opening verifies every page; values carry a checksum of their
-//! own besides. Records of deletions are dropped when the store is next opened, since every reader starts afresh then.
+//! own besides, and the newest revision is noted in a file of its own, so that an older state of the file is an error, too.
+//! Records of deletions are dropped when the store is next opened, since every reader starts afresh then.
 
 use std::fmt;
 use std::fs;
@@ -16,10 +17,13 @@ use redb::{
 };
 
 use super::seal::{history_bytes, key_bytes, object_bytes, read_history, read_key, read_object, seal, unseal};
+use super::witness::{Seen, Witness};
 use super::{HISTORY_KEPT, check};
 use crate::ports::{Batch, HistoryEntry, ObjectKey, Revision, Store, StoreError, Stored, Write};
 
 const FILE: &str = "berth.redb";
+/// Holds the newest revision; see [`super::witness`].
+const HEAD: &str = "berth.head";
 const FORMAT: u64 = 1;
 /// Pages kept in memory; the controller reads everything once at start and holds it in its own form.
 const CACHE_BYTES: usize = 64 << 20;
@@ -35,6 +39,7 @@ const BY_OBJECT: TableDefinition<(&[u8], u64), ()> = TableDefinition::new("histo
 pub struct EmbeddedStore {
     path: PathBuf,
     database: Database,
+    witness: Witness,
     revision: Revision,
     history_kept: usize,
 }
@@ -125,6 +130,9 @@ fn damaged(what: impl fmt::Display) -> Fault {
 }
 
 impl EmbeddedStore {
+    /// Its files within the folder.
+    pub const FILES: [&str; 2] = [FILE, HEAD];
+
     /// Opens the store in a folder, which is made if it is not there. Keeps [`HISTORY_KEPT`] history entries.
     ///
     /// # Errors
@@ -137,11 +145,12 @@ impl EmbeddedStore {
             fs::create_dir_all(folder).map_err(|error| Fault::Other(Box::new(error)))?;
             let database =
                 Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(&path)?;
-            let revision = prepare(&database)?;
-            Ok(Self { path: path.clone(), database, revision, history_kept: HISTORY_KEPT })
+            let (witness, seen) = Witness::open(&folder.join(HEAD)).map_err(|error| Fault::Other(Box::new(error)))?;
+            let revision = prepare(&database, seen)?;
+            Ok(Self { path: path.clone(), database, witness, revision, history_kept: HISTORY_KEPT })
         };
         guarded(open).map_err(|fault| {
-            let path = folder.display().to_string();
+            let path = path.display().to_string();
             match fault {
                 Fault::Corrupt(what) => StoreError::Corrupt { path, what },
                 Fault::Other(source) => StoreError::Open { path, source },
@@ -156,15 +165,15 @@ impl EmbeddedStore {
         Self { history_kept, ..self }
     }
 
-    fn folder(&self) -> String {
-        self.path.parent().unwrap_or(&self.path).display().to_string()
+    fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// The program must stop on either kind, so a read that fails is told as what it is: no sound data.
     fn read_error(&self, fault: Fault) -> StoreError {
         match fault {
-            Fault::Corrupt(what) => StoreError::Corrupt { path: self.folder(), what },
-            Fault::Other(source) => StoreError::Corrupt { path: self.folder(), what: source.to_string() },
+            Fault::Corrupt(what) => StoreError::Corrupt { path: self.name(), what },
+            Fault::Other(source) => StoreError::Corrupt { path: self.name(), what: source.to_string() },
             Fault::Store(error) => error,
         }
     }
@@ -251,8 +260,22 @@ fn open_history(number: u64, sealed: &[u8]) -> Result<HistoryEntry, Fault> {
     entry.ok_or_else(|| damaged(format_args!("history entry {number}")))
 }
 
-/// Makes the tables if they are not there, checks the format, drops records of deletions, and gives the newest revision.
-fn prepare(database: &Database) -> Result<Revision, Fault> {
+/// The revision that is in the file, if it is the newest that was acknowledged.
+fn newest(revision: u64, seen: Seen) -> Result<Revision, Fault> {
+    match seen {
+        Seen::Newest(Revision(acknowledged)) if acknowledged > revision => Err(Fault::Corrupt(format!(
+            "it is of an earlier time: it ends with batch {revision}, and {HEAD} says that batch {acknowledged} was written"
+        ))),
+        Seen::Damaged => Err(Fault::Corrupt(format!(
+            "{HEAD} beside it is not what was written; if the store itself is known to be sound, remove {HEAD}"
+        ))),
+        Seen::Newest(_) | Seen::Nothing => Ok(Revision(revision)),
+    }
+}
+
+/// Makes the tables if they are not there, checks the format and that nothing acknowledged is missing, drops records of
+/// deletions, and gives the newest revision. Nothing is written where a check fails.
+fn prepare(database: &Database, seen: Seen) -> Result<Revision, Fault> {
     let transaction = begin(database)?;
     let revision = {
         let mut meta = transaction.open_table(META)?;
@@ -272,7 +295,7 @@ fn prepare(database: &Database) -> Result<Revision, Fault> {
                 return Err(Fault::Corrupt(what));
             }
         }
-        read(&meta, b"revision")?.unwrap_or(0)
+        newest(read(&meta, b"revision")?.unwrap_or(0), seen)?
     };
     {
         let mut objects = transaction.open_table(OBJECTS)?;
@@ -295,16 +318,18 @@ fn prepare(database: &Database) -> Result<Revision, Fault> {
     transaction.open_table(HISTORY)?;
     transaction.open_table(BY_OBJECT)?;
     transaction.commit()?;
-    Ok(Revision(revision))
+    Ok(revision)
 }
 
 impl Store for EmbeddedStore {
     fn commit(&mut self, batch: &Batch) -> Result<Revision, StoreError> {
         let revision = Revision(self.revision.0 + 1);
         guarded(|| self.write(batch, revision)).map_err(|fault| match fault {
-            Fault::Other(source) => StoreError::Write { path: self.folder(), source },
+            Fault::Other(source) => StoreError::Write { path: self.name(), source },
             other => self.read_error(other),
         })?;
+        let noted = self.witness.note(revision);
+        noted.map_err(|error| StoreError::Write { path: self.name(), source: Box::new(error) })?;
         self.revision = revision;
         Ok(revision)
     }

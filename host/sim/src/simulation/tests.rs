@@ -386,8 +386,8 @@ fn a_saved_world_goes_on_as_if_nothing_had_been() {
     first.ports().provider.order(&order("o", 5));
     run(&mut first, 70);
     let saved = first.save();
-    let mut second = Simulation::restore(&saved, &fleet(), Some(&spec(yaml)), &Source::Embedded(FILES)).unwrap();
-    assert_eq!(String::from_utf8(second.save()).unwrap(), String::from_utf8(saved).unwrap());
+    let mut second = restore(&saved, &[], yaml).unwrap();
+    assert_eq!(text(&mut second), text(&mut first));
     assert_eq!(second.ports().members.changed(), ["east".into(), "west".into()]);
     for _ in 0..30 {
         for cluster in ["east", "west"] {
@@ -396,8 +396,125 @@ fn a_saved_world_goes_on_as_if_nothing_had_been() {
         run(&mut first, 60);
         run(&mut second, 60);
     }
-    assert_eq!(String::from_utf8(second.save()).unwrap(), String::from_utf8(first.save()).unwrap());
-    assert!(Simulation::restore(b"{}", &fleet(), None, &Source::Embedded(FILES)).is_err());
+    assert_eq!(text(&mut second), text(&mut first));
+}
+
+fn restore(saved: &[u8], journal: &[u8], yaml: &str) -> Result<Simulation, SimulationError> {
+    Simulation::restore(saved, journal, &fleet(), Some(&spec(yaml)), &Source::Embedded(FILES))
+}
+
+fn text(world: &mut Simulation) -> String {
+    String::from_utf8(world.save()).unwrap()
+}
+
+/// A file that can be read while it is written.
+#[derive(Clone, Default)]
+struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Shared {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+const ORDERS: &str = "{podStart: 5s..20s, stockSeries: [{file: stock.csv, nodes: 3, columns: [{column: us-east-1a, offerings: [v100-east]}]}]}";
+
+/// A world that was saved, and lived on with a journal: what was saved, the journal, and the world.
+fn journalled() -> (Vec<u8>, Vec<u8>, Simulation) {
+    let mut world = world(ORDERS);
+    apply(&mut world, "east", &gang(1));
+    run(&mut world, 30);
+    let (saved, journal) = (world.save(), Shared::default());
+    world.record(Box::new(journal.clone()));
+    world.ports().provider.order(&order("o", 5));
+    run(&mut world, 20);
+    apply(&mut world, "west", &manifest("Deployment", "llm", 2, json!({"cpu": "1"})));
+    run(&mut world, 50);
+    world.ports().provider.order(&order("p", 1));
+    world.ports().provider.cancel(&"p".into());
+    let gone = see(&mut world, "east").nodes.first().map(|node| (node.pool.clone(), node.name.clone())).unwrap();
+    world.ports().provider.remove(&"east".into(), &gone.0, &gone.1);
+    world.ports().members.delete(&"east".into(), &gang(1).0);
+    run(&mut world, 3);
+    (saved, journal.bytes(), world)
+}
+
+/// Nothing that was asked since the last save is forgotten, and nothing is done twice: the world lives on as it was.
+#[test]
+fn a_world_that_ended_without_a_word_is_as_it_was_at_its_end() {
+    let (saved, journal, mut world) = journalled();
+    let mut again = restore(&saved, &journal, ORDERS).unwrap();
+    assert_eq!(text(&mut again), text(&mut world));
+    // The last line was not written whole: what it says was not asked.
+    let cut = &journal[..journal.len() - 1];
+    let mut earlier = restore(&saved, cut, ORDERS).unwrap();
+    assert!(earlier.now() < world.now());
+    run(&mut earlier, 3);
+    assert_eq!(text(&mut earlier), text(&mut world));
+    // The process ended after it saved the world and before it began another journal.
+    let newer = world.save();
+    let mut same = restore(&newer, &journal, ORDERS).unwrap();
+    assert_eq!(text(&mut same), text(&mut world));
+}
+
+#[test]
+fn a_saved_world_that_is_not_what_was_written_is_refused() {
+    let (saved, journal, mut world) = journalled();
+    let newer = world.save();
+    let refused = |saved: &[u8], journal: &[u8]| {
+        let refused = restore(saved, journal, ORDERS);
+        matches!(refused, Err(SimulationError::Saved { .. }))
+    };
+    assert!(refused(b"", b"") && refused(b"{}", b"") && refused(&saved[..saved.len() / 2], b""));
+    for at in (0..saved.len()).step_by(17) {
+        let mut bad = saved.clone();
+        bad[at] ^= 1;
+        assert!(refused(&bad, &journal), "byte {at}");
+    }
+    let last = journal[..journal.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+    for at in (0..last).step_by(13) {
+        let mut bad = journal.clone();
+        bad[at] ^= 1;
+        assert!(refused(&saved, &bad), "byte {at} of the journal");
+    }
+    let follows = Shared::default();
+    world.record(Box::new(follows.clone()));
+    assert!(refused(&saved, &follows.bytes()), "the saved world is of an earlier time");
+    assert!(!refused(&newer, &follows.bytes()));
+}
+
+/// A pool that came after the world was saved gets its minimum of nodes, as it would have without a restart.
+#[test]
+fn pools_that_came_meanwhile_get_their_nodes() {
+    let mut world = world(ORDERS);
+    let saved = world.save();
+    let more = "apiVersion: berth.dev/v1alpha1\nkind: NodePool\nmetadata: {name: late}\n\
+                spec: {cluster: east, instanceTypes: [v100], min: 1, max: 2}\n";
+    let mut objects = fleet();
+    let known = see(&mut world, "east").nodes.len();
+    let types = objects.iter().find_map(|object| match object {
+        Object::Offering(offering) if offering.metadata.name == "v100-east" => {
+            Some(offering.spec.instance_type.clone())
+        }
+        _ => None,
+    });
+    objects.extend(berth_api::load("late.yaml", &more.replace("v100", &types.unwrap())).unwrap().objects);
+    let mut later = Simulation::restore(&saved, &[], &objects, Some(&spec(ORDERS)), &Source::Embedded(FILES)).unwrap();
+    world.set_fleet(&objects).unwrap();
+    run(&mut world, 0);
+    assert_eq!(see(&mut later, "east").nodes.len(), known + 1);
+    assert_eq!(see(&mut later, "east"), see(&mut world, "east"));
 }
 
 #[test]
