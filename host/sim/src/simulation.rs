@@ -119,10 +119,10 @@ impl Simulation {
         let pod_start = (spec.pod_start.min.millis(), spec.pod_start.max.millis());
         let node_start = (spec.node_start.min.millis(), spec.node_start.max.millis());
         let journal = Journal::default();
-        let pace = Pace { seed, pod_start, scoring: options.scoring };
-        let members = SimMembers { journal: journal.clone(), ..SimMembers::new(pace, start) };
-        let provider = SimProvider::new(seed, node_start, options.chances, start);
-        let provider = SimProvider { journal: journal.clone(), ..provider };
+        let mut members = SimMembers::new(Pace { seed, pod_start, scoring: options.scoring }, start);
+        members.journal = journal.clone();
+        let mut provider = SimProvider::new(seed, node_start, options.chances, start);
+        provider.journal = journal.clone();
         Self {
             seed,
             start,

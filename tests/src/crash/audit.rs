@@ -1,10 +1,14 @@
 //! What must hold after a crash, as the API shows it and as the files have it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use berth_api::Object;
+use berth_control::ports::Members;
+use berth_sim::{Simulation, Source, example};
 use serde_json::Value;
 
 use super::client::{Answer, Client};
@@ -22,8 +26,12 @@ fn ask(client: &Client, path: &str, faults: &mut Vec<String>) -> Value {
             Answer::Done(value) => return value,
             Answer::Refused(404, _) => break,
             Answer::Refused(429 | 503, _) => std::thread::sleep(Duration::from_millis(10)),
-            other => {
-                faults.push(format!("GET {path}: {other:?}"));
+            Answer::Refused(status, why) => {
+                faults.push(format!("GET {path}: {status}: {why}"));
+                break;
+            }
+            Answer::Lost(why) => {
+                faults.push(format!("GET {path}: {why}"));
                 break;
             }
         }
@@ -232,6 +240,45 @@ pub(crate) fn files(folder: &Path, known: &mut [Knowledge], faults: &mut Vec<Str
                 "{} is placed in a cluster that is not there: {share}",
                 text(placement, "/metadata/name")
             ));
+        }
+    }
+    world(folder, &content, faults)
+}
+
+/// The simulated fleet as it was when the program died: no order was carried out twice.
+fn world(folder: &Path, content: &Content, faults: &mut Vec<String>) -> Result<()> {
+    let read = |name: &str| fs::read(folder.join(name)).unwrap_or_default();
+    let saved = read("world.json");
+    // It died before it first saved its world.
+    if saved.is_empty() {
+        return Ok(());
+    }
+    // Notes of Berth's own, such as the number of the newest plan, are no objects.
+    let values = content.objects.iter().filter_map(|one| one.value.as_ref());
+    let objects: Vec<Object> = values.filter_map(|bytes| Object::from_json(bytes).ok()).collect();
+    let spec = example::simulation(&objects);
+    let source = Source::Dir(folder.to_owned());
+    let restored = Simulation::restore(&saved, &read("world.journal"), &objects, spec, &source);
+    let mut world = restored.context("the simulated fleet cannot be taken up")?;
+    let mut delivered: BTreeMap<String, u64> = BTreeMap::new();
+    for name in CLUSTERS {
+        let members = world.ports().members;
+        for node in members.observe(&name.into()).into_iter().flat_map(|seen| &seen.nodes) {
+            if let Some(order) = &node.order {
+                *delivered.entry(order.to_string()).or_default() += 1;
+            }
+        }
+    }
+    let saved = world.save();
+    let rest = saved.splitn(2, |byte| *byte == b'\n').nth(1).unwrap_or_default();
+    let value: Value = serde_json::from_slice(rest)?;
+    let orders =
+        value.pointer("/provider/orders").and_then(Value::as_array).context("the saved fleet has no orders")?;
+    for order in orders {
+        let (id, nodes) = (self::text(order, "/0"), number(order, "/1/order/nodes"));
+        let came = delivered.get(id).copied().unwrap_or(0);
+        if came > nodes {
+            faults.push(format!("order {id} was for {nodes} nodes, and {came} came"));
         }
     }
     Ok(())

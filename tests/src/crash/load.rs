@@ -67,24 +67,25 @@ fn draw(client: usize, dice: &mut Dice, knowledge: &Knowledge) -> Write {
     write
 }
 
-/// Which policy decides where the distribution policy leaves it free.
-const FREE: [&str; 3] = ["cost", "aggregate", "available"];
+/// Which policy decides where the distribution policy leaves it free. All others decide natively, since every component
+/// has to be compiled at every start.
+pub(crate) const FREE: [&str; 2] = ["cost", "aggregate"];
+
+/// `policies.toml` where `free` decides.
+pub(crate) fn config(free: &str) -> String {
+    format!("[placement]\nFree = \"{free}\"\n")
+}
 
 /// Swaps policies until `stop`: another one decides, or a file is broken for a moment. Puts everything right at the end.
 pub(crate) fn swap(sound: &Path, folder: &Path, mut dice: Dice, stop: &AtomicBool) -> std::io::Result<u64> {
-    let config = fs::read_to_string(sound.join("policies.toml"))?;
     let mut swaps = 0;
     while !stop.load(Ordering::Relaxed) {
         match dice.below(3) {
-            0 => replace(folder, "ready.wasm", &fs::read(sound.join("ready.wasm"))?)?,
-            1 => replace(folder, "weighted.wasm", b"no component")?,
+            0 => replace(folder, "aggregate.wasm", &fs::read(sound.join("aggregate.wasm"))?)?,
+            1 => replace(folder, "aggregate.wasm", b"no component")?,
             _ => {
                 let free = FREE[dice.below(FREE.len() as u64) as usize];
-                replace(
-                    folder,
-                    "policies.toml",
-                    config.replace("Free = \"cost\"", &format!("Free = \"{free}\"")).as_bytes(),
-                )?;
+                replace(folder, "policies.toml", config(free).as_bytes())?;
             }
         }
         swaps += 1;
@@ -93,7 +94,7 @@ pub(crate) fn swap(sound: &Path, folder: &Path, mut dice: Dice, stop: &AtomicBoo
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    for name in ["weighted.wasm", "policies.toml"] {
+    for name in ["aggregate.wasm", "policies.toml"] {
         replace(folder, name, &fs::read(sound.join(name))?)?;
     }
     Ok(swaps)

@@ -24,7 +24,7 @@ use anyhow::{Context, Result, anyhow};
 
 pub use dice::Dice;
 use knowledge::Knowledge;
-pub use program::{Launch, Running, copy};
+use program::{Launch, Running, copy};
 
 /// Clients that write at the same time.
 const CLIENTS: usize = 4;
@@ -33,7 +33,7 @@ const CLIENTS: usize = 4;
 pub struct Options {
     /// The built program.
     pub program: PathBuf,
-    /// A folder with sound policies; it is copied.
+    /// A folder with the built-in policies; those that are needed are copied.
     pub policies: PathBuf,
     /// Where everything is kept: a folder that is empty or not there.
     pub folder: PathBuf,
@@ -139,8 +139,13 @@ impl<'a> Run<'a> {
         let launch = launch(options);
         fs::write(&launch.fleet, fleet::fleet(&faults(&mut Dice::new(options.seed, 1))))?;
         let sound = folder.join("sound-policies");
-        copy(&options.policies, &sound)?;
-        copy(&options.policies, &launch.policies)?;
+        fs::create_dir_all(&sound)?;
+        for name in load::FREE.map(|name| format!("{name}.wasm")) {
+            let from = options.policies.join(&name);
+            fs::copy(&from, sound.join(&name)).with_context(|| from.display().to_string())?;
+        }
+        fs::write(sound.join("policies.toml"), load::config(load::FREE[0]))?;
+        copy(&sound, &launch.policies)?;
         let known = vec![Knowledge::default(); CLIENTS];
         Ok(Self { options, launch, sound, known, start: Duration::from_millis(300), report: Report::default() })
     }

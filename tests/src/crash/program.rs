@@ -10,38 +10,42 @@ use anyhow::{Context, Result, bail};
 use super::client::{Answer, Client};
 
 /// Debug builds on a busy machine are slow; nothing waits that long when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How to start it.
 #[derive(Clone, Debug)]
-pub struct Launch {
-    pub program: PathBuf,
-    pub fleet: PathBuf,
-    pub policies: PathBuf,
-    pub data: PathBuf,
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) fleet: PathBuf,
+    pub(crate) policies: PathBuf,
+    pub(crate) data: PathBuf,
     /// What it prints goes here.
-    pub log: PathBuf,
+    pub(crate) log: PathBuf,
     /// Simulated seconds in a second.
-    pub speed: f64,
+    pub(crate) speed: f64,
 }
 
 /// How it ended if it had ended before it was killed, and what it printed.
-pub type Death = (Option<ExitStatus>, String);
+pub(crate) type Death = (Option<ExitStatus>, String);
 
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     log: PathBuf,
     begun: Instant,
 }
 
 impl Launch {
-    pub fn start(&self) -> Result<Running> {
+    pub(crate) fn start(&self) -> Result<Running> {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--fleet").arg(&self.fleet).arg("--policies").arg(&self.policies);
         command.arg("--data-dir").arg(&self.data).args(["--listen", "127.0.0.1:0", "--speed", &self.speed.to_string()]);
-        command.env_remove("BERTH_TOKEN").env_remove("BERTH_SERVER").env_remove("RUST_LOG");
+        command
+            .env_remove("BERTH_TOKEN")
+            .env_remove("BERTH_READ_TOKEN")
+            .env_remove("BERTH_SERVER")
+            .env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let begun = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
@@ -50,16 +54,16 @@ impl Launch {
 }
 
 impl Running {
-    pub fn since_start(&self) -> Duration {
+    pub(crate) fn since_start(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    pub fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         printed(&self.log)
     }
 
     /// Waits until it has made its first step.
-    pub fn ready(&mut self) -> Result<Client> {
+    pub(crate) fn ready(&mut self) -> Result<Client> {
         let client = loop {
             if let Some(base) = address(&self.printed()) {
                 break Client::new(&base);
@@ -86,7 +90,7 @@ impl Running {
     }
 
     /// SIGKILL.
-    pub fn kill(mut self) -> Result<Death> {
+    pub(crate) fn kill(mut self) -> Result<Death> {
         let ended = self.child.try_wait()?;
         self.child.kill().or_else(|error| if ended.is_some() { Ok(()) } else { Err(error) })?;
         self.child.wait()?;
@@ -94,7 +98,7 @@ impl Running {
     }
 
     /// Waits until it ends by itself.
-    pub fn end(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+    pub(crate) fn end(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
         let begun = Instant::now();
         while begun.elapsed() < patience {
             if let Some(status) = self.child.try_wait()? {
@@ -106,7 +110,7 @@ impl Running {
     }
 
     /// Whether it said that it serves.
-    pub fn address(&self) -> Option<String> {
+    pub(crate) fn address(&self) -> Option<String> {
         address(&self.printed())
     }
 }
@@ -131,7 +135,7 @@ fn address(printed: &str) -> Option<String> {
 }
 
 /// Copies a folder with all that is in it.
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
