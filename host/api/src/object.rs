@@ -190,8 +190,23 @@ impl Object {
         yaml::write(&self.to_value())
     }
 
+    /// [`Object::to_value`] as text, without making the value first.
     pub fn to_json(&self) -> Vec<u8> {
-        self.to_value().to_string().into_bytes()
+        match self {
+            Self::Manifest(manifest) => json(&manifest.0),
+            Self::Cluster(object) => self.written(object),
+            Self::NodePool(object) => self.written(object),
+            Self::Offering(object) => self.written(object),
+            Self::DistributionPolicy(object) => self.written(object),
+            Self::OverridePolicy(object) => self.written(object),
+            Self::QuotaTree(object) => self.written(object),
+            Self::Placement(object) => self.written(object),
+            Self::Simulation(object) => self.written(object),
+        }
+    }
+
+    fn written<T: Serialize>(&self, object: &T) -> Vec<u8> {
+        json(&Written { api_version: API_VERSION, kind: self.kind(), object })
     }
 
     /// Reads back what [`Object::to_json`] wrote.
@@ -201,6 +216,21 @@ impl Object {
     pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
+}
+
+/// An object of Berth's own with its type before it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a, T> {
+    api_version: &'a str,
+    kind: &'a str,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Types of this crate have string keys and nothing that JSON cannot say.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 impl Serialize for Object {

@@ -198,6 +198,7 @@ impl Controller {
     /// Planning cycles until one writes something, or nothing more is due.
     fn schedule(&mut self, pass: &mut Pass<'_, '_>) -> Result<bool, StoreError> {
         loop {
+            self.state.ripen(pass.now);
             let mut timed = Timed::new(pass.world.policies);
             let cycle = self.scheduler.step(&self.state, &mut timed, pass.now);
             pass.report.policy_time += timed.spent();
@@ -303,10 +304,7 @@ impl Controller {
             }
             Action::RemoveNode { cluster, pool, node, why } => {
                 pass.world.provider.remove(&cluster, &pool, &node);
-                if let Some(member) = self.state.clusters.get_mut(&cluster) {
-                    member.removing.insert(node.clone(), now);
-                }
-                self.state.dirty.clusters.insert(cluster.clone());
+                self.state.note_removal(&cluster, &node, now);
                 let what = What::NodesRemoved { cluster, pool, nodes: vec![node], why };
                 pass.emit([Event { at: now, what }]);
             }
@@ -367,20 +365,13 @@ impl Controller {
     }
 
     /// When time alone gives something to do.
-    fn next_wake(&self, now: Millis) -> Option<Millis> {
+    fn next_wake(&mut self, now: Millis) -> Option<Millis> {
+        self.state.ripen(now);
         let state = &self.state;
         let settings = &state.settings;
         let mut wakes: Vec<Millis> = Vec::new();
-        wakes.extend(state.due.first().map(|(at, _)| *at));
+        wakes.extend(state.queue.next(settings.backoff_ms.0));
         wakes.extend(state.recheck.first().map(|(at, _)| *at));
-        for (_, key) in &state.due {
-            let tried = state.workloads.get(key).and_then(|one| one.waiting.as_ref()?.tried);
-            if let Some((at, epoch)) = tried
-                && epoch < state.epoch
-            {
-                wakes.push(at.plus(settings.backoff_ms.0));
-            }
-        }
         for (order, key) in &state.orders {
             if let Some((_, one)) = reservation::find(state, order, key) {
                 wakes.push(one.expires_at);

@@ -119,7 +119,8 @@ pub struct ClusterObservation {
     /// Ascending by name. A node that did not change is the same value behind the same `Arc` as before, where the port can
     /// have it so: then whatever compares it does not look inside.
     pub nodes: Vec<Arc<NodeObservation>>,
-    pub workloads: BTreeMap<WorkloadKey, WorkloadObservation>,
+    /// Shared as nodes are.
+    pub workloads: BTreeMap<WorkloadKey, Arc<WorkloadObservation>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

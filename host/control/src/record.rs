@@ -3,14 +3,15 @@
 //! A record is stored as a `Placement` resource: the decision is its specification, the rest its status. Everything that
 //! must survive a crash is here; what members and providers say is observed again.
 
+use std::sync::Arc;
+
 use berth_api::meta::ObjectMeta;
 use berth_api::resources::{self as api, Condition, PlacementStatus, ReservationState};
-use berth_core::ids::{ClusterName, Millis, WorkloadKey};
+use berth_core::ids::{ClusterName, Millis, PlanId, WorkloadKey};
 use berth_core::placement::{NodeOrder, Placement, PolicyRef, Share};
 use berth_core::plan::Leave;
 use berth_core::policy::How;
 use berth_core::reason::Reason;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -150,13 +151,7 @@ impl Record {
     /// # Errors
     /// If it is not what [`Record::to_json`] wrote.
     pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut value: Value = serde_json::from_slice(bytes)?;
-        if let Some(map) = value.as_object_mut() {
-            map.shift_remove("apiVersion");
-            map.shift_remove("kind");
-        }
-        let object: api::Placement = serde_json::from_value(value)?;
-        let mut status = object.status.unwrap_or_default();
+        let Written { spec, status } = serde_json::from_slice(bytes)?;
         let reservations = status.reservations.iter().map(|one| Reservation {
             order: NodeOrder {
                 id: one.id.as_str().into(),
@@ -167,15 +162,67 @@ impl Record {
             },
             expires_at: Millis(one.expires_at),
         });
-        Ok(Self {
-            placement: (&object.spec).into(),
-            reservations: reservations.collect(),
-            moves: take(&mut status.other, "moves")?,
-            retiring: take(&mut status.other, "retiring")?,
-            short: take(&mut status.other, "short")?,
-            finished: take(&mut status.other, "finished")?,
-        })
+        let reservations = reservations.collect();
+        let (mut shares, mut clusters) = (spec.shares, spec.clusters);
+        shares.retain(|share| share.replicas > 0);
+        shares.sort();
+        clusters.sort();
+        let placement = Placement {
+            workload: WorkloadKey {
+                namespace: spec.workload.namespace,
+                name: spec.workload.name,
+                kind: spec.workload.kind,
+            },
+            workload_generation: spec.workload_generation,
+            plan: spec.plan,
+            decided_at: spec.decided_at,
+            policy: spec.policy,
+            shares,
+            clusters,
+        };
+        let (moves, retiring, short, finished) = (status.moves, status.retiring, status.short, status.finished);
+        Ok(Self { placement, reservations, moves, retiring, short, finished })
     }
+}
+
+/// A `Placement` as [`Record::to_json`] writes it, read straight into what it means: there are as many as workloads.
+#[derive(Deserialize)]
+struct Written {
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    workload: Workload,
+    workload_generation: u64,
+    plan: PlanId,
+    decided_at: Millis,
+    policy: PolicyRef,
+    #[serde(default)]
+    shares: Vec<Share>,
+    #[serde(default)]
+    clusters: Vec<ClusterName>,
+}
+
+#[derive(Deserialize)]
+struct Workload {
+    kind: Arc<str>,
+    #[serde(default)]
+    namespace: Arc<str>,
+    name: Arc<str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    reservations: Vec<api::Reservation>,
+    moves: Vec<Moving>,
+    retiring: Vec<Retiring>,
+    short: Option<Reason>,
+    finished: Option<Outcome>,
 }
 
 /// Where a workload's record is stored.
@@ -192,8 +239,4 @@ fn put(map: &mut Map<String, Value>, name: &str, value: &impl Serialize, empty: 
     if let (false, Ok(value)) = (empty, serde_json::to_value(value)) {
         map.insert(name.to_owned(), value);
     }
-}
-
-fn take<T: DeserializeOwned + Default>(map: &mut Map<String, Value>, name: &str) -> Result<T, serde_json::Error> {
-    map.shift_remove(name).map_or_else(|| Ok(T::default()), serde_json::from_value)
 }

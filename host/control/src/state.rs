@@ -5,8 +5,10 @@
 //! never change it. Nothing here talks to a port.
 
 mod member;
+mod nodes;
 pub(crate) mod objects;
 mod observe;
+mod queue;
 mod refresh;
 mod stock;
 mod workloads;
@@ -81,8 +83,10 @@ pub struct State {
     pub(crate) topology: Revision,
     /// Grows when there may be more room than before: then those that wait for room are tried again.
     pub(crate) epoch: u64,
-    /// Workloads in the queue, by the time at which they are due.
-    pub(crate) due: BTreeSet<(Millis, WorkloadKey)>,
+    /// Workloads that wait for a decision.
+    pub(crate) queue: queue::Queue,
+    /// Workloads that go to every cluster that there is.
+    pub(crate) wide: BTreeSet<WorkloadKey>,
     pub(crate) dirty: Dirty,
     /// Workloads whose manifests are looked at again at a time, to see whether a request had an effect.
     pub(crate) recheck: BTreeSet<(Millis, WorkloadKey)>,
@@ -112,8 +116,12 @@ fn rank(kind: &str) -> u8 {
 /// What has to be looked at again.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
-    /// Pools of these clusters.
+    /// Pools of these clusters, since what is declared changed.
     pub(crate) clusters: BTreeSet<ClusterName>,
+    /// Room in pools of these clusters: nodes, or what is placed there.
+    pub(crate) rooms: BTreeSet<ClusterName>,
+    /// Workloads of which other replicas are bound to nodes of a cluster, or placed there.
+    pub(crate) unbound: BTreeSet<(ClusterName, WorkloadKey)>,
     /// Every workload's policy.
     pub(crate) matching: bool,
     /// Workloads whose policy or manifest changed.
@@ -195,6 +203,11 @@ impl State {
         }
     }
 
+    /// Finds the workloads that may be decided now.
+    pub(crate) fn ripen(&mut self, now: Millis) {
+        self.queue.ripen(now, self.epoch, self.settings.backoff_ms.0);
+    }
+
     /// Brings everything that depends on what changed up to date.
     pub(crate) fn settle(&mut self, now: Millis) {
         self.snapshot.advance(now);
@@ -208,8 +221,14 @@ impl State {
         if std::mem::take(&mut self.dirty.quotas) {
             self.rebuild_quotas();
         }
-        for cluster in std::mem::take(&mut self.dirty.clusters) {
-            self.refresh(&cluster, now);
+        for (cluster, key) in std::mem::take(&mut self.dirty.unbound) {
+            self.count_unbound(&cluster, &key);
+            self.dirty.rooms.insert(cluster);
+        }
+        let declared = std::mem::take(&mut self.dirty.clusters);
+        let rooms = std::mem::take(&mut self.dirty.rooms);
+        for cluster in declared.union(&rooms) {
+            self.refresh(cluster, declared.contains(cluster), now);
         }
     }
 }

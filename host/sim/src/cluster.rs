@@ -445,7 +445,7 @@ impl Cluster {
                     let nodes = &self.nodes;
                     let pool_of = |node: &str| nodes.get(node).map(|node| nodes.class_of(node).pool.name.clone());
                     let seen = workload.observe(pool_of);
-                    self.observed.workloads.insert(key, seen);
+                    self.observed.workloads.insert(key, Arc::new(seen));
                 }
                 None => _ = self.observed.workloads.remove(&key),
             }

@@ -86,6 +86,8 @@ pub(crate) struct Nodes {
     nodes: BTreeMap<Arc<str>, Node>,
     groups: BTreeMap<GroupKey, Group>,
     by_pool: BTreeMap<Arc<str>, u32>,
+    /// Thousandths of GPUs that pods hold, and that all nodes in `groups` have.
+    gpu_milli: (u64, u64),
 }
 
 fn key(class: usize, free: &Free) -> GroupKey {
@@ -113,7 +115,7 @@ impl Nodes {
 
     /// Thousandths of GPUs that pods hold, and that all nodes have.
     pub(crate) fn gpu_milli(&self) -> (u64, u64) {
-        self.nodes.values().map(Node::gpu_milli).fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1))
+        self.gpu_milli
     }
 
     /// Adds a node that runs nothing. A name that is there already changes nothing and says false.
@@ -217,6 +219,8 @@ impl Nodes {
 
     fn file(&mut self, name: &str) {
         let Some((name, node)) = self.nodes.get_key_value(name) else { return };
+        let (used, all) = node.gpu_milli();
+        self.gpu_milli = (self.gpu_milli.0 + used, self.gpu_milli.1 + all);
         let group = self.groups.entry(key(node.class, &node.free));
         let group = group.or_insert_with(|| Group { free: node.free.clone(), nodes: BTreeSet::new() });
         group.nodes.insert(name.clone());
@@ -224,6 +228,8 @@ impl Nodes {
 
     fn unfile(&mut self, name: &str) {
         let Some(node) = self.nodes.get(name) else { return };
+        let (used, all) = node.gpu_milli();
+        self.gpu_milli = (self.gpu_milli.0 - used, self.gpu_milli.1 - all);
         let key = key(node.class, &node.free);
         if let Some(group) = self.groups.get_mut(&key) {
             group.nodes.remove(name);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use berth_api::interpret::{self, Part};
 use berth_api::issue::did_you_mean;
 use berth_api::{Issue, Object, to_core};
+use berth_core::fleet::OfferingKey;
 use berth_core::ids::{Millis, WorkloadKey};
 use serde::Serialize;
 use serde_json::Value;
@@ -195,14 +196,11 @@ impl Controller {
     fn faults(&self, objects: &[Object]) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         let mut seen = BTreeSet::new();
-        let mut offerings: BTreeMap<_, Arc<str>> =
-            self.state.offering_keys.iter().map(|(name, key)| (key.clone(), name.clone())).collect();
-        let clusters: BTreeSet<&str> = objects
-            .iter()
-            .filter(|object| matches!(object, Object::Cluster(_)))
-            .map(Object::name)
-            .chain(self.state.clusters().filter(|(_, member)| member.object.is_some()).map(|(name, _)| name.as_str()))
-            .collect();
+        // Offerings that are given, by what must be theirs alone; and clusters that are given.
+        let mut offerings: BTreeMap<OfferingKey, Arc<str>> = BTreeMap::new();
+        let clusters: BTreeSet<&str> =
+            objects.iter().filter(|object| matches!(object, Object::Cluster(_))).map(Object::name).collect();
+        let declared = |name: &str| self.state.clusters.get(name).is_some_and(|member| member.object.is_some());
         let mut trees: BTreeSet<Arc<str>> = self.state.quotas.keys().cloned().collect();
         for object in objects {
             let key = ObjectKey::from(&object.key());
@@ -214,8 +212,12 @@ impl Controller {
                 Object::Placement(_) => {
                     issues.push(Issue::new("kind", "is written by Berth alone", "apply the workload instead"));
                 }
-                Object::NodePool(pool) if !clusters.contains(pool.spec.cluster.as_str()) => {
-                    let near = did_you_mean(&pool.spec.cluster, clusters.iter().copied());
+                Object::NodePool(pool)
+                    if !clusters.contains(pool.spec.cluster.as_str()) && !declared(&pool.spec.cluster) =>
+                {
+                    let there = self.state.clusters().filter(|(_, member)| member.object.is_some());
+                    let there = there.map(|(name, _)| name.as_str()).chain(clusters.iter().copied());
+                    let near = did_you_mean(&pool.spec.cluster, there.collect::<BTreeSet<_>>());
                     let mend =
                         near.map_or_else(|| "apply the Cluster first".into(), |name| format!("did you mean {name:?}?"));
                     issues.push(Issue::new(
@@ -227,7 +229,9 @@ impl Controller {
                 Object::Offering(offering) => {
                     let row = to_core::offering_key(offering);
                     let name: Arc<str> = key.name.clone();
-                    if let Some(other) = offerings.insert(row, name.clone()).filter(|other| *other != name) {
+                    let known = self.state.offerings.get(&row).map(|known| known.object.metadata.name.as_str().into());
+                    let other = offerings.insert(row, name.clone()).or(known);
+                    if let Some(other) = other.filter(|other: &Arc<str>| *other != name) {
                         let problem =
                             format!("Offering {other} has the same provider, region, zone, type and capacity");
                         issues.push(Issue::new("spec", problem, "change that one, or delete it first"));

@@ -41,6 +41,8 @@ impl Controller {
         let open = !dirty.manifests.is_empty()
             || !dirty.workloads.is_empty()
             || !dirty.clusters.is_empty()
+            || !dirty.rooms.is_empty()
+            || !dirty.unbound.is_empty()
             || !state.orders.is_empty()
             || !state.retiring.is_empty()
             || !state.released.is_empty()

@@ -22,7 +22,7 @@ use crate::event::{ClusterReplicas, Event, What};
 use crate::history::{self, DecisionEntry, tables_key};
 use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
 use crate::record::{Record, Reservation, Retiring};
-use crate::state::{State, Waiting, WorkloadState, head_key, objects::Head};
+use crate::state::{State, WorkloadState, head_key, objects::Head};
 
 /// Of workloads that are alike and were tried before, how many are tried in one cycle.
 const ALIKE: usize = 16;
@@ -74,55 +74,25 @@ fn class(state: &State, workload: &Workload) -> Class {
     (shapes, workload.priority, workload.rules.policy.clone(), workload.key.namespace.clone())
 }
 
-fn eligible(state: &State, waiting: &Waiting, now: Millis) -> bool {
-    let more_room =
-        waiting.tried.is_some_and(|(at, epoch)| epoch < state.epoch && now.since(at) >= state.settings.backoff_ms.0);
-    waiting.due <= now || more_room
-}
-
 /// The workloads that a cycle decides, in the order of the queue, and those that are alike to ones it decides.
-fn batch(state: &State, now: Millis) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>) {
-    let mut found: Vec<(&WorkloadKey, &Waiting, &Arc<Workload>)> = Vec::new();
-    let mut gangs = false;
-    for (_, key) in &state.due {
-        let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(key)
+fn batch(state: &State) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>) {
+    let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
+    let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
+    for key in state.queue.ripe() {
+        let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(&key)
         else {
             continue;
         };
-        if eligible(state, waiting, now) {
-            gangs |= workload.rules.gang;
-            found.push((key, waiting, workload));
-        }
-    }
-    if found.is_empty() {
-        return (Vec::new(), BTreeMap::new());
-    }
-    if gangs {
-        // A gang policy must see the head of its queue, or others would be let past it.
-        for (_, key) in &state.due {
-            let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(key)
-            else {
-                continue;
-            };
-            if workload.rules.gang && !eligible(state, waiting, now) {
-                found.push((key, waiting, workload));
-            }
-        }
-    }
-    found.sort_by_key(|(key, waiting, workload)| (std::cmp::Reverse(workload.priority), waiting.since, *key));
-    let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
-    let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
-    for (key, waiting, workload) in found {
         if chosen.len() >= state.settings.gang_batch {
             break;
         }
         let (count, last) = classes.entry(class(state, workload)).or_insert_with(|| (0, key.clone()));
         if *count >= ALIKE && waiting.attempts > 0 {
-            alike.insert(key.clone(), last.clone());
+            alike.insert(key, last.clone());
         } else {
             *count += usize::from(waiting.attempts > 0);
             *last = key.clone();
-            chosen.push(key.clone());
+            chosen.push(key);
         }
     }
     (chosen, alike)
@@ -131,7 +101,7 @@ fn batch(state: &State, now: Millis) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey,
 impl Scheduler {
     /// Decides what is due. The caller carries the actions out, and then notes what waits.
     pub fn step(&mut self, state: &State, policies: &mut dyn Policies, now: Millis) -> Cycle {
-        let (keys, alike) = batch(state, now);
+        let (keys, alike) = batch(state);
         if keys.is_empty() {
             return Cycle::default();
         }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_api::resources::{Cluster, NodePool};
-use berth_core::ids::{ClusterName, Millis, PoolName, PoolRow, WorkloadKey};
+use berth_core::ids::{ClusterName, Millis, OrderId, PoolName, PoolRow, WorkloadKey};
 
 use super::State;
+use super::nodes::Groups;
+use super::refresh::Unbound;
 use crate::ports::{NodeObservation, Revision, WorkloadObservation};
 
 #[derive(Clone, Debug, Default)]
@@ -21,7 +23,13 @@ pub struct Member {
     pub since: Millis,
     /// Ascending by name.
     pub nodes: Vec<Arc<NodeObservation>>,
-    pub workloads: BTreeMap<WorkloadKey, WorkloadObservation>,
+    pub workloads: BTreeMap<WorkloadKey, Arc<WorkloadObservation>>,
+    /// Nodes that have room for more, by pool and kind: those that are ready and were not told to go.
+    pub(crate) groups: Groups,
+    /// Replicas that were placed here and are not bound to a node, by workload.
+    pub(crate) unbound: BTreeMap<WorkloadKey, Vec<Unbound>>,
+    /// Workloads with shares here that have no room.
+    pub(crate) stranded: BTreeSet<WorkloadKey>,
     /// Workloads of which something is placed here.
     pub(crate) placed: BTreeSet<WorkloadKey>,
     /// Workloads with live orders here.
@@ -30,6 +38,13 @@ pub struct Member {
     pub(crate) removing: BTreeMap<Arc<str>, Millis>,
     /// What was last sent of a workload (`None`: to delete it), and when.
     pub(crate) sent: BTreeMap<WorkloadKey, (Option<Arc<str>>, Millis)>,
+}
+
+impl Member {
+    /// Nodes of an order that are there and ready.
+    pub(crate) fn arrived(&self, order: &OrderId) -> u32 {
+        self.nodes.iter().filter(|node| node.ready && node.order.as_ref() == Some(order)).count() as u32
+    }
 }
 
 /// A declared node pool.
@@ -48,7 +63,7 @@ impl State {
 
     /// What was last seen of a workload at a cluster.
     pub fn observed(&self, workload: &WorkloadKey, cluster: &ClusterName) -> Option<&WorkloadObservation> {
-        self.clusters.get(cluster)?.workloads.get(workload)
+        self.clusters.get(cluster)?.workloads.get(workload).map(|seen| &**seen)
     }
 
     /// Replicas of a component that are ready at a cluster; none while the cluster does not answer.

@@ -1,28 +1,65 @@
 //! Takes in what members and providers say.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_core::fleet::{OfferingKey, Stock};
 use berth_core::ids::{ClusterName, Millis, OrderId, PoolName, WorkloadKey};
-use berth_core::resources::NamedAmounts;
-use berth_core::workload::Division;
+use berth_core::resources::GPU_SHARE;
 
 use super::State;
+use super::nodes::{self, Change};
 use crate::event::{Event, What};
-use crate::ports::{ClusterObservation, NodeObservation};
+use crate::ports::{ClusterObservation, NodeObservation, WorkloadObservation};
 
-/// What is free on ready nodes, to see whether there is more than before.
-fn room(nodes: &[Arc<NodeObservation>]) -> (usize, NamedAmounts) {
-    let mut free = NamedAmounts::new();
-    let ready = nodes.iter().filter(|node| node.ready);
-    for (name, amount) in ready.clone().flat_map(|node| &node.free) {
-        let sum = free.entry(name.clone()).or_default();
-        *sum = sum.saturating_add(*amount);
+/// Whether there is more free on ready nodes than before.
+fn more_room(changes: &[Change]) -> bool {
+    let mut free: BTreeMap<&str, i128> = BTreeMap::new();
+    let mut count = 0;
+    for (before, after) in changes {
+        for (node, sign) in [(before, -1), (after, 1)] {
+            let Some(node) = node.as_ref().filter(|node| node.ready) else { continue };
+            count += sign;
+            let shared = node.shared.iter().map(|milli| u64::from(*milli)).sum();
+            let amounts = node.free.iter().map(|(name, amount)| (&**name, *amount));
+            for (name, amount) in amounts.chain([(GPU_SHARE, shared)]) {
+                *free.entry(name).or_default() += sign * i128::from(amount);
+            }
+        }
     }
-    let shared = ready.clone().flat_map(|node| &node.shared).map(|milli| u64::from(*milli)).sum();
-    free.insert(berth_core::resources::GPU_SHARE.into(), shared);
-    (ready.count(), free)
+    count > 0 || free.values().any(|more| *more > 0)
+}
+
+type Workloads = BTreeMap<WorkloadKey, Arc<WorkloadObservation>>;
+
+/// Workloads that are seen otherwise than before, and how. One behind the same pointer is not looked into.
+fn differences(before: &Workloads, after: &Workloads) -> Vec<(WorkloadKey, Option<Arc<WorkloadObservation>>)> {
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    let mut found = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        };
+        match order {
+            Ordering::Less => found.extend(old.next().map(|(key, _)| (key.clone(), None))),
+            Ordering::Greater => found.extend(new.next().map(|(key, seen)| (key.clone(), Some(seen.clone())))),
+            Ordering::Equal => {
+                let (known, seen) = (old.next(), new.next());
+                let same =
+                    known.zip(seen).is_some_and(|((_, one), (_, other))| Arc::ptr_eq(one, other) || one == other);
+                found.extend(seen.filter(|_| !same).map(|(key, seen)| (key.clone(), Some(seen.clone()))));
+            }
+        }
+    }
+}
+
+/// Pods bound to nodes, by component and pool.
+fn bound(seen: &WorkloadObservation) -> Vec<&BTreeMap<PoolName, u32>> {
+    seen.components.iter().map(|component| &component.bound).collect()
 }
 
 impl State {
@@ -42,13 +79,11 @@ impl State {
         member.seen = true;
         member.reachable = seen.reachable;
         member.since = seen.since;
-        if member.nodes != seen.nodes {
-            let (before, after) = (room(&member.nodes), room(&seen.nodes));
-            let more = after.0 > before.0
-                || after.1.iter().any(|(name, amount)| before.1.get(name).is_none_or(|before| amount > before));
-            self.epoch += u64::from(more);
-            self.take_nodes(name, &seen.nodes, now);
-            self.dirty.clusters.insert(name.clone());
+        let changes = nodes::changes(&member.nodes, &seen.nodes);
+        if !changes.is_empty() {
+            self.epoch += u64::from(more_room(&changes));
+            self.take_nodes(name, &seen.nodes, &changes, now);
+            self.dirty.rooms.insert(name.clone());
         }
         self.take_workloads(name, &seen.workloads);
         if turned {
@@ -58,56 +93,57 @@ impl State {
         events
     }
 
-    fn take_nodes(&mut self, cluster: &ClusterName, nodes: &[Arc<NodeObservation>], now: Millis) {
+    fn take_nodes(&mut self, cluster: &ClusterName, nodes: &[Arc<NodeObservation>], changes: &[Change], now: Millis) {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
-        let known: BTreeSet<&Arc<str>> = member.nodes.iter().map(|node| &node.name).collect();
-        let mut added: BTreeSet<PoolName> = BTreeSet::new();
-        let mut arrived: BTreeMap<OrderId, u32> = BTreeMap::new();
-        for node in nodes {
-            if !known.contains(&node.name) {
-                added.insert(node.pool.clone());
+        let mut orders: BTreeSet<&OrderId> = BTreeSet::new();
+        for (before, after) in changes {
+            if let Some(before) = before {
+                member.groups.remove(before);
             }
-            if let Some(order) = node.order.as_ref().filter(|_| node.ready) {
-                *arrived.entry(order.clone()).or_default() += 1;
+            match after {
+                Some(after) if after.ready && !member.removing.contains_key(&after.name) => member.groups.add(after),
+                Some(_) => {}
+                None => _ = before.as_ref().and_then(|gone| member.removing.remove(&gone.name)),
             }
+            let Some(after) = after else { continue };
+            if before.is_none()
+                && let Some(pool) = member.pools.get_mut(&after.pool)
+            {
+                pool.last_added = now;
+            }
+            orders.extend(after.order.as_ref().filter(|order| self.orders.contains_key(*order)));
         }
-        for (pool, state) in &mut member.pools {
-            if added.contains(pool) {
-                state.last_added = now;
-            }
-        }
-        let there: BTreeSet<&Arc<str>> = nodes.iter().map(|node| &node.name).collect();
-        member.removing.retain(|node, _| there.contains(node));
-        member.nodes = nodes.to_vec();
-        for (order, count) in arrived {
-            if self.orders.contains_key(&order) {
-                let most = self.arrived.entry(order).or_default();
-                *most = count.max(*most);
-            }
+        member.nodes.clear();
+        member.nodes.extend_from_slice(nodes);
+        for order in orders {
+            let there = member.arrived(order);
+            let most = self.arrived.entry(order.clone()).or_default();
+            *most = there.max(*most);
         }
     }
 
-    fn take_workloads(
-        &mut self,
-        cluster: &ClusterName,
-        seen: &BTreeMap<WorkloadKey, crate::ports::WorkloadObservation>,
-    ) {
+    /// Notes that a node was told to go: nothing is placed on it any more.
+    pub(crate) fn note_removal(&mut self, cluster: &ClusterName, node: &Arc<str>, now: Millis) {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
-        let keys: BTreeSet<WorkloadKey> = member.workloads.keys().chain(seen.keys()).cloned().collect();
-        for key in keys {
-            let (before, after) = (member.workloads.get(&key), seen.get(&key));
-            if before == after {
-                continue;
-            }
-            let digest = |one: Option<&crate::ports::WorkloadObservation>| one.map(|one| one.digest.clone());
-            if digest(before) != digest(after) {
+        member.removing.insert(node.clone(), now);
+        if let Ok(at) = member.nodes.binary_search_by(|seen| seen.name.cmp(node)) {
+            member.groups.remove(&member.nodes[at]);
+        }
+        self.dirty.rooms.insert(cluster.clone());
+    }
+
+    fn take_workloads(&mut self, cluster: &ClusterName, seen: &Workloads) {
+        let Some(member) = self.clusters.get_mut(cluster) else { return };
+        for (key, after) in differences(&member.workloads, seen) {
+            let before = match &after {
+                Some(after) => member.workloads.insert(key.clone(), after.clone()),
+                None => member.workloads.remove(&key),
+            };
+            if before.as_ref().map(|one| &one.digest) != after.as_ref().map(|one| &one.digest) {
                 self.dirty.manifests.insert(key.clone());
             }
-            let bound = |one: Option<&crate::ports::WorkloadObservation>| {
-                one.map(|one| one.components.iter().map(|component| component.bound.clone()).collect::<Vec<_>>())
-            };
-            if bound(before) != bound(after) {
-                self.dirty.clusters.insert(cluster.clone());
+            if before.as_ref().map(|one| bound(one)) != after.as_ref().map(|one| bound(one)) {
+                self.dirty.unbound.insert((cluster.clone(), key.clone()));
             }
             if let Some(state) = self.workloads.get_mut(&key) {
                 match after.is_some() {
@@ -115,11 +151,7 @@ impl State {
                     false => state.seen_in.remove(cluster),
                 };
             }
-            self.dirty.health.insert(key.clone());
-            match after {
-                Some(after) => drop(member.workloads.insert(key, after.clone())),
-                None => drop(member.workloads.remove(&key)),
-            }
+            self.dirty.health.insert(key);
         }
     }
 
@@ -133,17 +165,11 @@ impl State {
             return;
         }
         self.epoch += 1;
-        let everywhere = |state: &super::WorkloadState| {
-            state.workload.as_ref().is_ok_and(|workload| {
-                workload.components.is_empty()
-                    || (workload.rules.division == Division::Duplicated && !workload.rules.gang)
-            })
+        let elsewhere = |key: &&WorkloadKey| {
+            let record = self.workloads.get(*key).and_then(|state| state.record());
+            record.is_some_and(|record| !record.placement.clusters.contains(cluster))
         };
-        let placed = |state: &super::WorkloadState| {
-            state.record().is_some_and(|record| !record.placement.clusters.contains(cluster))
-        };
-        let wide = self.workloads.iter().filter(|(_, state)| everywhere(state) && placed(state));
-        let wide: Vec<WorkloadKey> = wide.map(|(key, _)| key.clone()).collect();
+        let wide: Vec<WorkloadKey> = self.wide.iter().filter(elsewhere).cloned().collect();
         for key in wide {
             if let Some(state) = self.workloads.get_mut(&key) {
                 state.reconsider = true;

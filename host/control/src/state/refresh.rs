@@ -14,9 +14,11 @@ use crate::ports::{NodeObservation, WorkloadObservation};
 use crate::record::Record;
 
 /// Replicas of one component of one workload that were placed in a pool and are not bound.
-struct Unbound {
+#[derive(Clone, Debug)]
+pub(crate) struct Unbound {
     workload: WorkloadKey,
     component: u32,
+    pool: PoolName,
     shape: Arc<Shape>,
     replicas: u32,
 }
@@ -47,25 +49,10 @@ fn unbound(
     missing
 }
 
-/// Nodes that are alike, one for all of them, with their number; in the order of the first of each.
-fn alike(nodes: &[Arc<NodeObservation>]) -> Vec<(&NodeObservation, u32)> {
-    let mut groups: Vec<(&NodeObservation, u32)> = Vec::new();
-    let mut places = BTreeMap::new();
-    for node in nodes {
-        let capacity = node.capacity_type;
-        let key = (&node.instance_type, &node.zone, capacity, &node.shared, &node.free, &node.allocatable);
-        let place = *places.entry(key).or_insert_with(|| {
-            groups.push((node, 0));
-            groups.len() - 1
-        });
-        groups[place].1 += 1;
-    }
-    groups
-}
-
 impl State {
-    /// Writes the rows of a cluster's pools again, and finds out which replicas have no room.
-    pub(super) fn refresh(&mut self, cluster: &ClusterName, now: Millis) {
+    /// Writes the rows of a cluster's pools again, and finds out which replicas have no room. `anew`: what is declared
+    /// changed, too.
+    pub(super) fn refresh(&mut self, cluster: &ClusterName, anew: bool, now: Millis) {
         let mut waiting = self.unbound_at(cluster);
         let declared = self.clusters.get(cluster).is_some_and(|member| member.object.is_some());
         let mut stranded: BTreeMap<WorkloadKey, Vec<Share>> = BTreeMap::new();
@@ -74,7 +61,7 @@ impl State {
                 self.clusters.get(cluster).map(|member| member.pools.keys().cloned().collect()).unwrap_or_default();
             for pool in pools {
                 let mut here = waiting.remove(&pool).unwrap_or_default();
-                if let Some(row) = self.write_pool(cluster, &pool, &here) {
+                if let Some(row) = self.write_pool(cluster, &pool, &here, anew) {
                     self.strand(cluster, &pool, row, &mut here, &mut stranded);
                 }
             }
@@ -92,62 +79,63 @@ impl State {
         self.put_stranded(cluster, stranded, now);
     }
 
-    fn unbound_at(&mut self, cluster: &ClusterName) -> BTreeMap<PoolName, Vec<Unbound>> {
-        let mut waiting: BTreeMap<PoolName, Vec<Unbound>> = BTreeMap::new();
-        let Some(member) = self.clusters.get(cluster) else { return waiting };
-        for key in &member.placed {
-            let Some(WorkloadState { workload: Ok(workload), record: Some((record, _)), .. }) = self.workloads.get(key)
-            else {
-                continue;
-            };
-            let seen = member.workloads.get(key);
+    /// Counts anew what of a workload is not bound at a cluster.
+    pub(super) fn count_unbound(&mut self, cluster: &ClusterName, key: &WorkloadKey) {
+        let Some(member) = self.clusters.get_mut(cluster) else { return };
+        let mut found = Vec::new();
+        if let Some(WorkloadState { workload: Ok(workload), record: Some((record, _)), .. }) = self.workloads.get(key)
+            && member.placed.contains(key)
+        {
+            let seen = member.workloads.get(key).map(|seen| &**seen);
             for (component, part) in (0..).zip(&workload.components) {
                 for (pool, replicas) in unbound(record, seen, component, cluster) {
-                    let shape = part.shape.clone();
-                    waiting.entry(pool).or_default().push(Unbound {
-                        workload: key.clone(),
-                        component,
-                        shape,
-                        replicas,
-                    });
+                    let (workload, shape) = (key.clone(), part.shape.clone());
+                    found.push(Unbound { workload, component, pool, shape, replicas });
                 }
             }
+        }
+        match found.is_empty() {
+            true => drop(member.unbound.remove(key)),
+            false => drop(member.unbound.insert(key.clone(), found)),
+        }
+    }
+
+    fn unbound_at(&self, cluster: &ClusterName) -> BTreeMap<PoolName, Vec<Unbound>> {
+        let mut waiting: BTreeMap<PoolName, Vec<Unbound>> = BTreeMap::new();
+        for one in self.clusters.get(cluster).into_iter().flat_map(|member| member.unbound.values().flatten()) {
+            waiting.entry(one.pool.clone()).or_default().push(one.clone());
         }
         waiting
     }
 
     /// Writes one pool's row. `None` where its cluster has none.
-    fn write_pool(&mut self, cluster: &ClusterName, pool: &PoolName, unbound: &[Unbound]) -> Option<PoolRow> {
-        let row = self.snapshot.cluster_row(cluster.as_str())?;
-        let member = self.clusters.get(cluster)?;
-        let object = &member.pools.get(pool)?.object;
-        let declared = member.object.as_ref()?;
-        let keys = to_core::pool_offerings(object, declared, self.offerings_in(declared));
-        let rows: Vec<OfferingRow> = keys.iter().filter_map(|key| self.snapshot.offering_row(key)).collect();
-        let mut spec = to_core::pool(object, rows.clone()).spec;
-        let ready = |node: &&Arc<NodeObservation>| {
-            node.ready && node.pool == *pool && !member.removing.contains_key(&node.name)
+    fn write_pool(
+        &mut self,
+        cluster: &ClusterName,
+        pool: &PoolName,
+        unbound: &[Unbound],
+        anew: bool,
+    ) -> Option<PoolRow> {
+        let known = self.clusters.get(cluster)?.pools.get(pool)?.row.filter(|_| !anew);
+        let written = match known {
+            Some(row) => {
+                let spec = self.snapshot.pool(row)?.spec.clone();
+                let input = self.pool_input(cluster, pool, &spec.offerings, unbound)?;
+                self.snapshot.set_pool_input(row, input)
+            }
+            None => {
+                let row = self.snapshot.cluster_row(cluster.as_str())?;
+                let member = self.clusters.get(cluster)?;
+                let (object, declared) = (&member.pools.get(pool)?.object, member.object.as_ref()?);
+                let keys = to_core::pool_offerings(object, declared, self.offerings_in(declared));
+                let rows: Vec<OfferingRow> = keys.iter().filter_map(|key| self.snapshot.offering_row(key)).collect();
+                let mut spec = to_core::pool(object, rows).spec;
+                spec.max = spec.max.max(spec.min);
+                let input = self.pool_input(cluster, pool, &spec.offerings, unbound)?;
+                self.snapshot.set_pool(row, spec, input)
+            }
         };
-        let nodes: Vec<Arc<NodeObservation>> = member.nodes.iter().filter(ready).cloned().collect();
-        let in_flight = self.in_flight(cluster, pool);
-        // Nodes in flight of an offering that the pool may not use any more still come.
-        let flying: Vec<InFlight> = in_flight
-            .iter()
-            .filter_map(|(key, nodes)| Some(InFlight { offering: self.snapshot.offering_row(key)?, nodes: *nodes }))
-            .collect();
-        spec.max = spec.max.max(spec.min);
-        let mut observed: Vec<ObservedNodes> = Vec::new();
-        for (node, count) in alike(&nodes) {
-            observed.push(ObservedNodes { count, ..self.observed_node(node, &rows) });
-        }
-        let mut shapes: BTreeMap<Arc<Shape>, u32> = BTreeMap::new();
-        for one in unbound {
-            *shapes.entry(one.shape.clone()).or_default() += one.replicas;
-        }
-        let unbound: Vec<(ShapeRow, u32)> =
-            shapes.into_iter().map(|(shape, count)| (self.snapshot.intern(&shape), count)).collect();
-        let input = PoolInput { observed, in_flight: flying, unbound };
-        match self.snapshot.set_pool(row, spec, input) {
+        match written {
             Ok(row) => {
                 if let Some(known) = self.clusters.get_mut(cluster).and_then(|member| member.pools.get_mut(pool)) {
                     known.row = Some(row);
@@ -159,6 +147,34 @@ impl State {
                 None
             }
         }
+    }
+
+    /// What is known of a pool's nodes. `offerings` are those that it may use.
+    fn pool_input(
+        &mut self,
+        cluster: &ClusterName,
+        pool: &PoolName,
+        offerings: &[OfferingRow],
+        unbound: &[Unbound],
+    ) -> Option<PoolInput> {
+        let alike = self.clusters.get(cluster)?.groups.of(pool);
+        // Nodes in flight of an offering that the pool may not use any more still come.
+        let in_flight: Vec<InFlight> = self
+            .in_flight(cluster, pool)
+            .iter()
+            .filter_map(|(key, nodes)| Some(InFlight { offering: self.snapshot.offering_row(key)?, nodes: *nodes }))
+            .collect();
+        let mut observed: Vec<ObservedNodes> = Vec::with_capacity(alike.len());
+        for (node, count) in alike {
+            observed.push(ObservedNodes { count, ..self.observed_node(&node, offerings) });
+        }
+        let mut shapes: BTreeMap<Arc<Shape>, u32> = BTreeMap::new();
+        for one in unbound {
+            *shapes.entry(one.shape.clone()).or_default() += one.replicas;
+        }
+        let unbound: Vec<(ShapeRow, u32)> =
+            shapes.into_iter().map(|(shape, count)| (self.snapshot.intern(&shape), count)).collect();
+        Some(PoolInput { observed, in_flight, unbound })
     }
 
     /// Nodes on order for a pool by offering, without those that arrived.
@@ -247,18 +263,18 @@ impl State {
     }
 
     fn put_stranded(&mut self, cluster: &ClusterName, mut stranded: BTreeMap<WorkloadKey, Vec<Share>>, now: Millis) {
-        let placed: Vec<WorkloadKey> =
-            self.clusters.get(cluster).map(|member| member.placed.iter().cloned().collect()).unwrap_or_default();
-        for key in placed {
-            let Some(state) = self.workloads.get_mut(&key) else { continue };
+        let Some(member) = self.clusters.get_mut(cluster) else { return };
+        let before = std::mem::replace(&mut member.stranded, stranded.keys().cloned().collect());
+        for key in before.union(&member.stranded.clone()) {
+            let Some(state) = self.workloads.get_mut(key) else { continue };
             let before = state.stranded.remove(cluster);
-            let after = stranded.remove(&key);
+            let after = stranded.remove(key);
             let changed = before != after;
             if let Some(after) = after {
                 state.stranded.insert(cluster.clone(), after);
             }
             if changed {
-                self.consider(&key, now);
+                self.consider(key, now);
             }
         }
     }

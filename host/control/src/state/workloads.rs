@@ -13,6 +13,7 @@ use berth_core::resources::Amounts;
 use berth_core::workload::{Division, Workload};
 
 use super::State;
+use super::queue::Place;
 use crate::ports::{ObjectKey, Revision};
 use crate::record::Record;
 use crate::settings::doubled;
@@ -93,6 +94,11 @@ fn no_policy() -> Reason {
     Reason::new(Code::NoPolicy, "no distribution policy selects it")
 }
 
+/// Whether new clusters may get something of it.
+fn goes_everywhere(workload: &Workload) -> bool {
+    workload.components.is_empty() || (workload.rules.division == Division::Duplicated && !workload.rules.gang)
+}
+
 impl WorkloadState {
     pub fn record(&self) -> Option<&Arc<Record>> {
         self.record.as_ref().map(|(record, _)| record)
@@ -131,11 +137,6 @@ impl WorkloadState {
         Some(Arc::new(current))
     }
 
-    /// Whether new clusters may get something of it.
-    fn follows_topology(&self, workload: &Workload) -> bool {
-        workload.components.is_empty() || (workload.rules.division == Division::Duplicated && !workload.rules.gang)
-    }
-
     /// Why a decision is due: the reason that stands until there is one, what tells this cause from others, and whether
     /// it is due at once.
     fn need(&self, topology: Revision) -> Option<(Reason, String, bool)> {
@@ -152,7 +153,7 @@ impl WorkloadState {
             return None;
         }
         let clusters_changed =
-            self.follows_topology(workload) && (self.reconsider || topology > self.topology_seen.max(*revision));
+            goes_everywhere(workload) && (self.reconsider || topology > self.topology_seen.max(*revision));
         let lost: u32 = self.stranded.values().flatten().map(|share| share.replicas).sum();
         if record.placement.workload_generation != generation {
             Some((pending("it changed since it was placed"), format!("changed {generation}"), true))
@@ -215,6 +216,7 @@ impl State {
             self.workloads.remove(key);
             self.released.remove(key);
             self.unwell.remove(key);
+            self.wide.remove(key);
             return;
         }
         if workload.exists {
@@ -228,14 +230,25 @@ impl State {
             _ => false,
         };
         if !same {
-            if let Ok(new) = &matched {
-                for component in &new.components {
-                    self.snapshot.intern(&component.shape);
+            let matched = matched.map(|mut new| {
+                new.key = key.clone();
+                for component in &mut new.components {
+                    // Equal shapes are one, however many workloads have them.
+                    let row = self.snapshot.intern(&component.shape);
+                    if let Some(need) = self.snapshot.need(row) {
+                        component.shape = need.shape.clone();
+                    }
                 }
+                Arc::new(new)
+            });
+            match matched.as_ref().is_ok_and(|workload| goes_everywhere(workload)) {
+                true => self.wide.insert(key.clone()),
+                false => self.wide.remove(key),
+            };
+            workload.workload = matched;
+            for cluster in workload.record.iter().flat_map(|(record, _)| record.clusters()) {
+                self.dirty.unbound.insert((cluster, key.clone()));
             }
-            workload.workload = matched.map(Arc::new);
-            let clusters: Vec<ClusterName> = workload.record.iter().flat_map(|(record, _)| record.clusters()).collect();
-            self.dirty.clusters.extend(clusters);
             self.dirty.manifests.insert(key.clone());
             self.charge(key);
         }
@@ -289,23 +302,29 @@ impl State {
         for cluster in old.iter().flat_map(|record| record.clusters()) {
             let Some(member) = self.clusters.get_mut(&cluster) else { continue };
             member.placed.remove(key);
-            self.dirty.clusters.insert(cluster);
+            self.dirty.unbound.insert((cluster, key.clone()));
         }
         for cluster in new.iter().flat_map(|record| record.clusters()) {
             self.clusters.entry(cluster.clone()).or_default().placed.insert(key.clone());
-            self.dirty.clusters.insert(cluster);
+            self.dirty.unbound.insert((cluster, key.clone()));
         }
         for one in old.iter().flat_map(|record| &record.reservations) {
             self.orders.remove(&one.order.id);
             if let Some(member) = self.clusters.get_mut(&one.order.cluster) {
                 member.ordering.remove(key);
             }
-            self.dirty.clusters.insert(one.order.cluster.clone());
+            self.dirty.rooms.insert(one.order.cluster.clone());
         }
         for one in new.iter().flat_map(|record| &record.reservations) {
             self.orders.insert(one.order.id.clone(), key.clone());
-            self.clusters.entry(one.order.cluster.clone()).or_default().ordering.insert(key.clone());
-            self.dirty.clusters.insert(one.order.cluster.clone());
+            let member = self.clusters.entry(one.order.cluster.clone()).or_default();
+            member.ordering.insert(key.clone());
+            let there = member.arrived(&one.order.id);
+            if there > 0 {
+                let most = self.arrived.entry(one.order.id.clone()).or_default();
+                *most = there.max(*most);
+            }
+            self.dirty.rooms.insert(one.order.cluster.clone());
         }
         for one in old.iter().flat_map(|record| &record.reservations) {
             if !self.orders.contains_key(&one.order.id) {
@@ -369,19 +388,25 @@ impl State {
                 Waiting { since, cause, reason, attempts: 1, due, tried: Some((now, self.epoch)) }
             }
         };
-        if let Some(old) = old {
-            self.due.remove(&(old.due, key.clone()));
-        }
-        self.due.insert((waiting.due, key.clone()));
         state.waiting = Some(waiting);
+        self.enqueue(key);
+    }
+
+    /// Puts a workload where it belongs in the queue.
+    fn enqueue(&mut self, key: &WorkloadKey) {
+        let Some(WorkloadState { workload: Ok(workload), waiting: Some(waiting), .. }) = self.workloads.get(key) else {
+            return self.queue.drop(key);
+        };
+        let Waiting { due, tried, since, .. } = *waiting;
+        let place = Place { due, tried, priority: workload.priority, since, gang: workload.rules.gang };
+        self.queue.put(key, place);
     }
 
     fn drop_waiting(&mut self, key: &WorkloadKey) {
         let Some(state) = self.workloads.get_mut(key) else { return };
         state.told = None;
-        if let Some(waiting) = state.waiting.take() {
-            self.due.remove(&(waiting.due, key.clone()));
-        }
+        state.waiting = None;
+        self.queue.drop(key);
     }
 
     /// Notes that a plan looked at a workload and found nothing to change.
@@ -406,11 +431,10 @@ impl State {
         let epoch = self.epoch;
         let Some(state) = self.workloads.get_mut(key) else { return };
         let Some(waiting) = &mut state.waiting else { return };
-        self.due.remove(&(waiting.due, key.clone()));
         waiting.due = now.plus(doubled(backoff, waiting.attempts));
         waiting.attempts = waiting.attempts.saturating_add(1);
         waiting.reason = reason.clone();
         waiting.tried = Some((now, epoch));
-        self.due.insert((waiting.due, key.clone()));
+        self.enqueue(key);
     }
 }

@@ -337,8 +337,19 @@ impl Store for EmbeddedStore {
     fn changes(&self, since: Revision) -> Result<Vec<Stored>, StoreError> {
         let read = || {
             let transaction = self.database.begin_read()?;
-            let (objects, by_revision) = (transaction.open_table(OBJECTS)?, transaction.open_table(BY_REVISION)?);
+            let objects = transaction.open_table(OBJECTS)?;
             let mut changes = Vec::new();
+            if since == Revision(0) {
+                // Everything there is stands in the objects themselves; to look each up by revision would cost more.
+                for entry in objects.iter()? {
+                    let (bytes, sealed) = entry?;
+                    let key = read_key(bytes.value()).ok_or_else(|| damaged("an object's key"))?;
+                    let stored = open_object(key, bytes.value(), sealed.value())?;
+                    changes.extend(Some(stored).filter(|stored| stored.value.is_some()));
+                }
+                return Ok(changes);
+            }
+            let by_revision = transaction.open_table(BY_REVISION)?;
             for entry in by_revision.range((since.0.saturating_add(1), &[][..])..)? {
                 let (place, ()) = entry.map(|(place, _)| (place, ()))?;
                 let (revision, bytes) = place.value();
@@ -348,14 +359,12 @@ impl Store for EmbeddedStore {
                 if stored.revision.0 != revision {
                     return Err(damaged(&stored.key));
                 }
-                if since > Revision(0) || stored.value.is_some() {
-                    changes.push(stored);
-                }
+                changes.push(stored);
             }
             Ok(changes)
         };
         let mut changes = guarded(read).map_err(|fault| self.read_error(fault))?;
-        changes.sort_by(|one, other| (one.revision, &one.key).cmp(&(other.revision, &other.key)));
+        changes.sort_unstable_by(|one, other| (one.revision, &one.key).cmp(&(other.revision, &other.key)));
         Ok(changes)
     }
 

@@ -94,7 +94,8 @@ impl FakeMembers {
                     components.push(one);
                 }
                 let finished = done.then_some(Outcome::Succeeded);
-                workloads.insert(key.clone(), WorkloadObservation { digest: digest.clone(), components, finished });
+                let seen = WorkloadObservation { digest: digest.clone(), components, finished };
+                workloads.insert(key.clone(), Arc::new(seen));
             }
             seen.workloads = workloads;
             for node in seen.nodes.iter_mut().map(Arc::make_mut) {

@@ -270,7 +270,7 @@ impl<'a> Look<'a> {
                 let Some(work) = self.mirror.works.get(key) else { continue };
                 let component = work.components.get(share.component as usize)?;
                 let requests = component.requests.as_ref()?;
-                let count = unbound(placed, share, seen.workloads.get(key));
+                let count = unbound(placed, share, seen.workloads.get(key).map(|seen| &**seen));
                 Item::add(&mut items, requests, component.share, count);
             }
         }

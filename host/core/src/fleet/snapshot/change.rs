@@ -210,6 +210,18 @@ impl Snapshot {
         Ok(row)
     }
 
+    /// Says anew what is known of a pool's nodes, and leaves what is declared as it is; see [`Snapshot::set_pool`].
+    pub fn set_pool_input(&mut self, row: PoolRow, input: PoolInput) -> Result<PoolRow, FleetError> {
+        let Some(old) = self.pools.get(row.index()).cloned() else { return Ok(row) };
+        if !old.booked && *self.inputs[row.index()] == input {
+            return Ok(row);
+        }
+        self.check_pool(old.cluster, &old.spec, &input)?;
+        self.put_pool(row, old.spec.clone(), Arc::new(input));
+        self.changed();
+        Ok(row)
+    }
+
     fn check_pool(&self, cluster: ClusterRow, spec: &PoolSpec, input: &PoolInput) -> Result<(), FleetError> {
         let pool = || spec.name.clone();
         if self.cluster(cluster).is_none() {
