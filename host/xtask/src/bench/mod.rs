@@ -5,9 +5,12 @@
 //! figures alone to stdout.
 
 mod decisions;
+mod durable;
+mod fleet;
 mod mix;
 mod node;
 mod random;
+mod start;
 mod table;
 mod world;
 
@@ -33,6 +36,9 @@ pub(crate) struct Arguments {
     /// Fewer rounds: a look within seconds, with more noise
     #[arg(long)]
     quick: bool,
+    /// Opens the state in this folder and prints what that took: for the part `start`, which runs it as a fresh process
+    #[arg(long, hide = true, value_name = "DIR")]
+    opened: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,17 +66,24 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: &[Part] = &[Part {
-    name: "decisions",
-    about: "whole decisions in memory, natively and through Wasm",
-    measure: decisions::measure,
-}];
+const PARTS: &[Part] = &[
+    Part {
+        name: "decisions",
+        about: "whole decisions in memory, natively and through Wasm",
+        measure: decisions::measure,
+    },
+    Part { name: "durable", about: "decisions committed to the embedded store", measure: durable::measure },
+    Part { name: "start", about: "start, memory and settled steps of a large fleet", measure: start::measure },
+];
 
 /// Measures, and prints what was found.
 ///
 /// # Errors
 /// A part that does not exist, or one that could not be measured.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    if let Some(folder) = &arguments.opened {
+        return start::open(folder, arguments.quick);
+    }
     let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
     for only in &arguments.only {
         ensure!(names.contains(&only.as_str()), "there is no part {only}; there are {}", names.join(", "));
@@ -93,6 +106,12 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         Format::Table => print!("{}", table::render(&figures)),
     }
     Ok(())
+}
+
+/// Where stores are written: on the disk that the program is built on.
+fn scratch() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    Ok(program.parent().map_or_else(std::env::temp_dir, Path::to_path_buf))
 }
 
 /// What the figures were measured on, as far as the system says.
