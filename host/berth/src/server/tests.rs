@@ -13,10 +13,13 @@ use tokio::sync::watch;
 use ureq::http::{Request, Response};
 
 use super::limits::Limits;
-use super::{OPENAPI, Settings, ask, listen, routes, serve};
+use super::{OPENAPI, Settings, ask, listen, page, routes, serve};
+use crate::cli::ServerArgs;
+use crate::client::Client;
 use crate::run::engine::Engine;
 use crate::run::{Config, Fleet};
 use crate::token::{Role, Token, Tokens};
+use crate::wire::{Items, Objects, Outcome, Source, Sources};
 
 fn description() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
@@ -251,4 +254,23 @@ fn with_a_token_nothing_but_the_probes_is_open() {
     let right = [("authorization", "Bearer 0123456789abcdef"), ("host", "berth.example:7878")];
     assert_eq!(running.send("GET", "/api/v1/top", &right, "").0, 200);
     assert_eq!(running.send("GET", "/api/v1/top", &[("authorization", "Bearer 0123456789abcdeg")], "").0, 401);
+}
+
+#[test]
+fn the_client_waits_when_it_is_told_to_and_reads_all_pages() {
+    let running = Running::limited(&["--rate-limit", "2", "--rate-burst", "1"]);
+    let client = Client::new(&ServerArgs { server: running.base.clone(), token_file: None }).unwrap();
+    let count = page::MOST_ROWS + 100;
+    let manifest = |number| format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: map-{number}}}}}\n");
+    let text = (0..count).map(manifest).collect::<Vec<_>>().join("---\n");
+    let sources = Sources { sources: vec![Source { name: "maps.yaml".to_owned(), text }] };
+    // Each of these comes too soon after the one before.
+    let applied: Items<Outcome> = client.post("/api/v1/apply", &[], &sources).unwrap();
+    let objects: Objects = client.list("/api/v1/objects", &[("kind", "cm")]).unwrap();
+    assert_eq!((applied.items.len(), objects.items.len()), (count, count));
+    let names: BTreeSet<&str> = objects.items.iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), count);
+    let first: Objects = client.get("/api/v1/objects", &[("kind", "cm"), ("limit", "1000000")]).unwrap();
+    assert_eq!(first.items.len(), page::MOST_ROWS);
+    assert!(first.next.is_some());
 }
