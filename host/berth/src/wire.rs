@@ -1,6 +1,7 @@
 //! What travels between the API and its clients, beside the rows that the controller's own queries give.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use berth_control::event::Event;
 use berth_control::view::{ClusterRow, Explanation, PoolRow, StockRow};
@@ -29,13 +30,19 @@ pub(crate) struct Sources {
     pub(crate) sources: Vec<Source>,
 }
 
-/// A file as it was read: YAML or JSON, any number of documents.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A file as it was read: YAML or JSON, any number of documents. What is in it is not shown in messages.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Source {
     /// Name of the file, for messages.
     pub(crate) name: String,
     pub(crate) text: String,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).field("bytes", &self.text.len()).finish()
+    }
 }
 
 /// What became of one object.

@@ -3,6 +3,7 @@
 
 pub(crate) mod ask;
 mod connections;
+mod counts;
 pub(crate) mod error;
 mod guard;
 pub(crate) mod hosts;
@@ -19,10 +20,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -30,6 +31,7 @@ use crate::fail::{Hinted, hinted};
 use crate::run::engine::Engine;
 use crate::token::Tokens;
 use ask::Asker;
+use counts::Counts;
 use error::Refusal;
 use guard::Gate;
 use hosts::Hosts;
@@ -51,6 +53,7 @@ pub(crate) struct Settings {
 /// The API as it is served on `address`, but for what concerns connections.
 fn router(engine: Asker<Engine>, settings: &Settings, address: SocketAddr) -> Router {
     let Settings { tokens, hosts, limits, .. } = settings;
+    let counts = Arc::new(Counts::default());
     let gate = Gate::new(tokens.clone(), Hosts::new(hosts, address), limits);
     let routes = routes::ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
     routes
@@ -61,7 +64,8 @@ fn router(engine: Asker<Engine>, settings: &Settings, address: SocketAddr) -> Ro
         .with_state(engine)
         .layer(DefaultBodyLimit::max(limits.max_body))
         .layer(middleware::from_fn_with_state(Arc::new(gate), guard::guard))
-        .layer(middleware::map_response(harden))
+        .layer(Extension(counts.clone()))
+        .layer(middleware::map_response_with_state(counts, harden))
 }
 
 /// What every answer tells a browser: guess no type, run and frame nothing, keep nothing, show it to no other site.
@@ -77,7 +81,8 @@ const HARDENED: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-async fn harden(mut response: Response) -> Response {
+async fn harden(State(counts): State<Arc<Counts>>, mut response: Response) -> Response {
+    counts.answered(response.status());
     for (name, value) in HARDENED {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

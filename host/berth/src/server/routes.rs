@@ -1,5 +1,7 @@
 //! Every route of the API, as one list: the router is made from it, and the OpenAPI file is held against it.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -12,6 +14,7 @@ use serde::Deserialize;
 
 use super::OPENAPI;
 use super::ask::Asker;
+use super::counts::Counts;
 use super::error::Refusal;
 use super::page::{MOST_ROWS, Page};
 use crate::run::engine::Engine;
@@ -219,8 +222,8 @@ async fn readyz(State(engine): Owner) -> Result<&'static str, Refusal> {
     Err(Refusal { retry_after: Some(1), ..refusal })
 }
 
-async fn metrics(State(engine): Owner) -> Result<Response, Refusal> {
-    let text = engine.ask(|engine| engine.metrics()).await?;
+async fn metrics(State(engine): Owner, Extension(counts): Extension<Arc<Counts>>) -> Result<Response, Refusal> {
+    let text = engine.ask(|engine| engine.metrics()).await? + &counts.metrics();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
