@@ -162,7 +162,9 @@ impl Auditor {
         self.orders.check(&self.mirror, sight, &mut self.lasting, found);
         self.waiting.hear(sight.events);
         self.waiting.check(&self.mirror, &news.placements, &mut self.lasting, found);
-        self.nodes.check(&self.mirror, sight, &self.settings, found);
+        if self.nodes.check(&self.mirror, sight, &self.settings, found) {
+            self.orders.count(sight, found);
+        }
         self.lasting.end();
         Ok(())
     }

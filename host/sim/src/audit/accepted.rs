@@ -67,7 +67,12 @@ impl Accepted {
         let key = ObjectKey { kind, namespace, name };
         let Some(value) = self.objects.get_mut(&key) else { return };
         let field = if key.kind.ends_with("/Job") { "parallelism" } else { "replicas" };
-        if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
+        let roles = "/spec/pytorchReplicaSpecs";
+        let at = match value.pointer(roles).and_then(Value::as_object).and_then(|roles| roles.keys().next()) {
+            Some(role) => format!("{roles}/{role}"),
+            None => "/spec".to_owned(),
+        };
+        if let Some(spec) = value.pointer_mut(&at).and_then(Value::as_object_mut) {
             spec.insert(field.to_owned(), replicas.into());
         }
         self.check.insert(key);

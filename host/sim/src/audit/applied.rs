@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use berth_core::ids::WorkloadKey;
+use berth_core::ids::{ClusterName, WorkloadKey};
 use serde_json::Value;
 
 use super::Sight;
@@ -21,15 +21,12 @@ const GRACE_MS: u64 = 60_000;
 /// Times that a request may have to be made again, because it gets lost.
 const TRIES: u64 = 6;
 
-/// A workload at a member, by the names of both.
-type Place = (WorkloadKey, String);
-
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// Replicas by component that were promised at any time.
-    promised: BTreeMap<Place, BTreeSet<Vec<u64>>>,
-    /// What each member was last seen to have, by its digest.
-    shown: BTreeMap<Place, (Arc<str>, Vec<u64>)>,
+    /// Replicas by component that were promised at any time, by workload and cluster.
+    promised: BTreeMap<WorkloadKey, BTreeMap<String, BTreeSet<Vec<u64>>>>,
+    /// What each member was last seen to have: its digest, and replicas by component.
+    shown: BTreeMap<ClusterName, BTreeMap<WorkloadKey, (Arc<str>, Vec<u64>)>>,
 }
 
 /// Replicas by component, without zeros at the end.
@@ -53,11 +50,10 @@ fn receives(placed: &Placed, cluster: &str) -> bool {
 impl Applied {
     pub(super) fn take(&mut self, changes: &[Change]) {
         for placed in changes.iter().filter_map(|change| change.now.as_deref()) {
+            let at = self.promised.entry(placed.workload.clone()).or_default();
             let retiring = placed.retiring.iter().map(|one| &one.cluster);
-            let clusters: BTreeSet<&String> = placed.clusters.iter().chain(retiring).collect();
-            for cluster in clusters {
-                let place = (placed.workload.clone(), cluster.clone());
-                self.promised.entry(place).or_default().insert(promise(placed, cluster));
+            for cluster in placed.clusters.iter().chain(retiring) {
+                at.entry(cluster.clone()).or_default().insert(promise(placed, cluster));
             }
         }
     }
@@ -71,65 +67,75 @@ impl Applied {
         found: &mut Found,
     ) {
         let grace = TRIES * resend + GRACE_MS;
-        let mut there: BTreeSet<Place> = BTreeSet::new();
         for (name, cluster) in &sight.simulation.members.clusters {
+            let shown = self.shown.entry(name.clone()).or_default();
+            shown.retain(|key, _| cluster.workloads.contains_key(key));
             for (key, workload) in &cluster.workloads {
-                let place = (key.clone(), name.to_string());
-                if self.shown.get(&place).is_none_or(|(digest, _)| *digest != workload.digest) {
-                    let counts = self.read(&place, &workload.bytes, found);
-                    self.shown.insert(place.clone(), (workload.digest.clone(), counts));
+                if shown.get(key).is_none_or(|(digest, _)| *digest != workload.digest) {
+                    let promised = self.promised.get(key).and_then(|at| at.get(name.as_str()));
+                    let counts = read(key, name, &workload.bytes, promised, found);
+                    shown.insert(key.clone(), (workload.digest.clone(), counts));
                 }
                 // Nobody can put right what is not seen.
                 let seen = cluster.observed.workloads.get(key).is_some_and(|seen| seen.digest == workload.digest);
                 let here = cluster.reachable && seen && mirror.fleet.clusters.contains(name.as_str());
-                if here && workload.finished.is_none() {
-                    self.check_place(&place, mirror, grace, lasting, found);
+                if let (true, Some((_, counts))) = (here && workload.finished.is_none(), shown.get(key)) {
+                    check_place(key, name, counts, mirror, grace, lasting, found);
                 }
-                there.insert(place);
             }
         }
-        self.shown.retain(|place, _| there.contains(place));
     }
+}
 
-    /// Reads a manifest that was not there before, and says whether it was ever promised.
-    fn read(&self, place: &Place, bytes: &[u8], found: &mut Found) -> Vec<u64> {
-        let (key, cluster) = place;
-        let kind = key.kind.rsplit('/').next().unwrap_or_default();
-        let about = format!("{key} at {cluster}");
-        let counts = match serde_json::from_slice::<Value>(bytes) {
-            Ok(value) => trimmed(replicas(kind, &value)),
-            Err(error) => {
-                found.add(Invariant::AppliedWithoutPlan, &about, format!("its manifest cannot be read: {error}"));
-                return Vec::new();
-            }
-        };
-        if !self.promised.get(place).is_some_and(|promised| promised.contains(&counts)) {
-            let what = format!("got a manifest with replicas {counts:?}, which no placement ever promised");
-            found.add(Invariant::AppliedWithoutPlan, &about, what);
-            return counts;
+/// Reads a manifest that was not there before, and says whether it was ever promised.
+fn read(
+    key: &WorkloadKey,
+    cluster: &ClusterName,
+    bytes: &[u8],
+    promised: Option<&BTreeSet<Vec<u64>>>,
+    found: &mut Found,
+) -> Vec<u64> {
+    let kind = key.kind.rsplit('/').next().unwrap_or_default();
+    let about = || format!("{key} at {cluster}");
+    let counts = match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) => trimmed(replicas(kind, &value)),
+        Err(error) => {
+            found.add(Invariant::AppliedWithoutPlan, about(), format!("its manifest cannot be read: {error}"));
+            return Vec::new();
         }
-        counts
+    };
+    if !promised.is_some_and(|promised| promised.contains(&counts)) {
+        let what = format!("got a manifest with replicas {counts:?}, which no placement ever promised");
+        found.add(Invariant::AppliedWithoutPlan, about(), what);
     }
+    counts
+}
 
-    /// What a member that can be reached shows for long is what is placed there.
-    fn check_place(&self, place: &Place, mirror: &Mirror, grace: u64, lasting: &mut Lasting, found: &mut Found) {
-        let (key, cluster) = place;
-        let Some((_, counts)) = self.shown.get(place) else { return };
-        let about = || format!("{key} at {cluster}");
-        let Some(work) = mirror.works.get(key) else {
-            let what = || "it was deleted, and the member still has it".to_owned();
-            return lasting.note(Invariant::ObjectLeftBehind, about(), grace, found, what);
-        };
-        // What no policy selects, or what is suspended, stays as it is.
-        let rules = mirror.fleet.rules(work).filter(|rules| !rules.is_suspended());
-        let placed = mirror.placements.get(key).filter(|placed| !placed.finished);
-        let (Some(_), Some(placed)) = (rules, placed) else { return };
-        if !receives(placed, cluster) {
-            let what = || format!("the member has it with replicas {counts:?}, and nothing is placed there");
-            lasting.note(Invariant::StartedTwice, about(), grace, found, what);
-        } else if *counts != promise(placed, cluster) {
-            let what = || format!("the member has replicas {counts:?}, placed are {:?}", promise(placed, cluster));
-            lasting.note(Invariant::StartedTwice, about(), grace, found, what);
-        }
+/// What a member that can be reached shows for long is what is placed there.
+fn check_place(
+    key: &WorkloadKey,
+    cluster: &ClusterName,
+    counts: &[u64],
+    mirror: &Mirror,
+    grace: u64,
+    lasting: &mut Lasting,
+    found: &mut Found,
+) {
+    let about = || format!("{key} at {cluster}");
+    if !mirror.works.contains_key(key) {
+        let what = || "it was deleted, and the member still has it".to_owned();
+        return lasting.note(Invariant::ObjectLeftBehind, about(), grace, found, what);
+    }
+    // What no policy selects, or what is suspended, stays as it is.
+    let rules = mirror.rules(key).filter(|rules| !rules.suspended);
+    let placed = mirror.placements.get(key).filter(|placed| !placed.finished);
+    let (Some(_), Some(placed)) = (rules, placed) else { return };
+    if !receives(placed, cluster.as_str()) {
+        let what = || format!("the member has it with replicas {counts:?}, and nothing is placed there");
+        lasting.note(Invariant::StartedTwice, about(), grace, found, what);
+    } else if *counts != promise(placed, cluster.as_str()) {
+        let placed = promise(placed, cluster.as_str());
+        let what = || format!("the member has replicas {counts:?}, placed are {placed:?}");
+        lasting.note(Invariant::StartedTwice, about(), grace, found, what);
     }
 }

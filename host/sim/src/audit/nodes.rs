@@ -28,10 +28,11 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn check(&mut self, mirror: &Mirror, sight: &Sight<'_>, settings: &Settings, found: &mut Found) {
+    /// Says whether it looked.
+    pub(super) fn check(&mut self, mirror: &Mirror, sight: &Sight<'_>, settings: &Settings, found: &mut Found) -> bool {
         let world = sight.simulation.now();
         if world < self.next {
-            return;
+            return false;
         }
         self.next = world.plus(PERIOD_MS);
         self.lasting.begin(sight.now, world);
@@ -48,6 +49,7 @@ impl Nodes {
         }
         self.seen.retain(|node, _| there.contains(node));
         self.lasting.end();
+        true
     }
 
     /// Nodes above the minimum of a pool that nothing is placed on and nothing waits for.
@@ -88,8 +90,8 @@ impl Nodes {
         for (key, placed) in &mirror.placements {
             let here = placed.shares.iter().any(|share| share.cluster == cluster.as_str());
             let Some(work) = mirror.works.get(key).filter(|_| here && !placed.finished) else { continue };
-            let rules = mirror.fleet.rules(work).filter(|rules| !rules.is_suspended());
-            if !rules.is_some_and(|rules| rules.is_gang(work)) || !placed.reservations.is_empty() {
+            let runs = mirror.rules(key).is_some_and(|rules| rules.gang && !rules.suspended);
+            if !runs || !placed.reservations.is_empty() {
                 continue;
             }
             let shown = seen.workloads.get(key).filter(|shown| shown.finished.is_none());

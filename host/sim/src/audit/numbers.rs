@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::breach::{Found, Invariant};
 use super::record::Placed;
-use super::store::{Change, Mirror};
+use super::store::{Change, Mirror, Ruled};
 
 pub(super) fn check(mirror: &Mirror, changes: &[Change], found: &mut Found) {
     for change in changes {
@@ -19,8 +19,7 @@ fn check_one(mirror: &Mirror, now: &Placed, found: &mut Found) {
     let key = &now.workload;
     // A manifest that was changed after the decision is no measure of it.
     let Some(work) = mirror.works.get(key).filter(|work| work.revision.0 <= now.generation) else { return };
-    let Some(rules) = mirror.fleet.rules(work) else { return };
-    let (gang, duplicated) = (rules.is_gang(work), rules.is_duplicated(work));
+    let Some(Ruled { gang, duplicated, .. }) = mirror.rules(key) else { return };
     let used: BTreeSet<&str> = now.shares.iter().map(|share| share.cluster.as_str()).collect();
     let retiring = now.retiring.iter().map(|one| one.cluster.as_str());
     let holding: BTreeSet<&str> = used.iter().copied().chain(retiring).collect();

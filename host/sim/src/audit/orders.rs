@@ -61,11 +61,10 @@ impl Orders {
                 lasting.note(Invariant::OrderLeaked, format!("order {id}"), GRACE_MS, found, what);
             }
         }
-        self.count(sight, found);
     }
 
     /// No order brings more nodes than it asked for.
-    fn count(&mut self, sight: &Sight<'_>, found: &mut Found) {
+    pub(super) fn count(&mut self, sight: &Sight<'_>, found: &mut Found) {
         let asked: BTreeMap<&OrderId, u32> =
             sight.simulation.provider.orders().map(|(id, order, _)| (id, order.nodes)).collect();
         self.brought.retain(|id, _| asked.contains_key(id));

@@ -204,7 +204,8 @@ impl<'a> Look<'a> {
             let Some(work) = self.mirror.works.get(key) else { continue };
             for (number, component) in (0..).zip(&work.components) {
                 for (resource, amount) in component.requests.iter().flatten() {
-                    *used.entry(resource.clone()).or_default() += amount * placed.total(number);
+                    let sum = used.entry(resource.clone()).or_default();
+                    *sum = sum.saturating_add(amount.saturating_mul(placed.total(number)));
                 }
             }
         }

@@ -24,6 +24,14 @@ pub(super) struct Change {
     pub(super) now: Option<Arc<Placed>>,
 }
 
+/// What matters here of the policy that applies to a workload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ruled {
+    pub(super) gang: bool,
+    pub(super) duplicated: bool,
+    pub(super) suspended: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
     revision: Revision,
@@ -33,6 +41,8 @@ pub(super) struct Mirror {
     pub(super) works: BTreeMap<WorkloadKey, Arc<Work>>,
     pub(super) placements: BTreeMap<WorkloadKey, Arc<Placed>>,
     by_object: BTreeMap<ObjectKey, WorkloadKey>,
+    /// What the policies that apply say of workloads; nothing of those that none selects.
+    rules: BTreeMap<WorkloadKey, Ruled>,
     /// Number of the newest plan, as the store says.
     pub(super) head: Option<u64>,
 }
@@ -66,7 +76,34 @@ impl Mirror {
                 found.add(Invariant::Unreadable, &stored.key, error.to_string());
             }
         }
+        match news.fleet {
+            true => {
+                self.rules =
+                    self.works.iter().filter_map(|(key, work)| Some((key.clone(), self.ruled(work)?))).collect()
+            }
+            false => news.works.iter().for_each(|key| self.rule(key)),
+        }
         Ok(news)
+    }
+
+    pub(super) fn rules(&self, key: &WorkloadKey) -> Option<Ruled> {
+        self.rules.get(key).copied()
+    }
+
+    fn ruled(&self, work: &Work) -> Option<Ruled> {
+        let rules = self.fleet.rules(work)?;
+        Some(Ruled {
+            gang: rules.is_gang(work),
+            duplicated: rules.is_duplicated(work),
+            suspended: rules.is_suspended(),
+        })
+    }
+
+    fn rule(&mut self, key: &WorkloadKey) {
+        match self.works.get(key).and_then(|work| self.ruled(work)) {
+            Some(ruled) => drop(self.rules.insert(key.clone(), ruled)),
+            None => drop(self.rules.remove(key)),
+        }
     }
 
     fn take(&mut self, stored: &Stored, news: &mut News) -> Result<(), serde_json::Error> {

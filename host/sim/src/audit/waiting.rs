@@ -51,9 +51,9 @@ impl Waiting {
         self.told.retain(|key, _| mirror.works.contains_key(key));
         for (key, work) in &mirror.works {
             let placed = mirror.placements.get(key);
-            let rules = mirror.fleet.rules(work);
+            let rules = mirror.rules(key);
             let well = placed.is_some_and(|placed| placed.finished || is_whole(mirror, work, placed));
-            if well && rules.is_some() || rules.is_some_and(|rules| rules.is_suspended()) {
+            if well && rules.is_some() || rules.is_some_and(|rules| rules.suspended) {
                 continue;
             }
             let reason = self.told.contains_key(key) || placed.is_some_and(|placed| placed.short.is_some());
@@ -67,7 +67,7 @@ impl Waiting {
 
 /// Whether everything that is wanted is placed.
 fn is_whole(mirror: &Mirror, work: &Work, placed: &Placed) -> bool {
-    let duplicated = mirror.fleet.rules(work).is_some_and(|rules| rules.is_duplicated(work));
+    let duplicated = mirror.rules(&placed.workload).is_some_and(|rules| rules.duplicated);
     (0..).zip(&work.components).all(|(number, wanted)| match duplicated {
         true => placed.clusters.iter().all(|cluster| placed.at(number, cluster) >= wanted.replicas),
         false => placed.total(number) >= wanted.replicas,

@@ -237,7 +237,7 @@ planted! {
         let offering = rig.simulation.provider.orders().next().unwrap().1.offering.clone();
         let (fleet, members) = (&rig.simulation.fleet, &mut rig.simulation.members);
         members.add_node(fleet, &"second".into(), (&"east".into(), &"east-gpu".into()), &offering, Some(&order));
-        rig.run(10);
+        rig.run(30);
     };
     the_id_of_an_order_is_used_again: [NodesOvercommitted, OrderedTwice] => |rig| {
         let mut first = true;
