@@ -21,12 +21,15 @@ const GRACE_MS: u64 = 60_000;
 /// Times that a request may have to be made again, because it gets lost.
 const TRIES: u64 = 6;
 
+/// A manifest by its digest, with replicas by component.
+type Manifest = (Arc<str>, Vec<u64>);
+
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     /// Replicas by component that were promised at any time, by workload and cluster.
     promised: BTreeMap<WorkloadKey, BTreeMap<String, BTreeSet<Vec<u64>>>>,
-    /// What each member was last seen to have: its digest, and replicas by component.
-    shown: BTreeMap<ClusterName, BTreeMap<WorkloadKey, (Arc<str>, Vec<u64>)>>,
+    /// What each member was last seen to have.
+    shown: BTreeMap<ClusterName, BTreeMap<WorkloadKey, Manifest>>,
 }
 
 /// Replicas by component, without zeros at the end.
