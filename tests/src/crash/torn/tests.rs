@@ -87,6 +87,23 @@ fn every_bit_of_the_head_counts() {
     }
 }
 
+/// Why the newest revision is noted beside the store: all checksums hold for the state before the last batch, too, and one bit
+/// of the head says which of both is the newest.
+#[test]
+fn without_the_note_one_bit_takes_back_a_batch() {
+    const PRIMARY: usize = 9;
+    let specimen = specimen();
+    let mut bytes = specimen.files[EmbeddedStore::FILES[0]].0.clone();
+    bytes[PRIMARY] ^= 1;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(EmbeddedStore::FILES[0]), &bytes).unwrap();
+    let found = Content::read(folder.path()).unwrap();
+    assert_ne!(found, specimen.content, "the store alone finds it by now: the note may go");
+    let mut tally = Tally::default();
+    specimen.one(EmbeddedStore::FILES[0], &bytes, &mut tally).unwrap();
+    assert_eq!(tally, Tally { exact: 0, reported: 1 });
+}
+
 /// A sound copy of an earlier time has all its checksums.
 #[test]
 fn an_older_copy_of_the_whole_store_is_reported() {
