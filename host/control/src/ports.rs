@@ -119,7 +119,8 @@ pub struct ClusterObservation {
     /// Ascending by name. A node that did not change is the same value behind the same `Arc` as before, where the port can
     /// have it so: then whatever compares it does not look inside.
     pub nodes: Vec<Arc<NodeObservation>>,
-    /// Shared as nodes are.
+    /// What was applied through the port, and nothing else: a workload of which nothing is stored is deleted. Shared as nodes
+    /// are.
     pub workloads: BTreeMap<WorkloadKey, Arc<WorkloadObservation>>,
 }
 

@@ -24,7 +24,7 @@ use berth_core::fleet::{OfferingKey, Snapshot};
 use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, WorkloadKey};
 
 use crate::ports::{ObjectKey, Revision, Stored};
-use crate::record::{PLACEMENT_KIND, Record};
+use crate::record::{PLACEMENT_KIND, Record, key_of};
 use crate::settings::Settings;
 
 pub use member::{Member, PoolState};
@@ -96,6 +96,8 @@ pub struct State {
     pub(crate) unwell: BTreeSet<WorkloadKey>,
     /// Workloads that are gone, and whose placement is not.
     pub(crate) released: BTreeSet<WorkloadKey>,
+    /// Workloads that are shown by clusters, and of which nothing is stored: what a cluster brought back from earlier.
+    pub(crate) orphans: BTreeMap<WorkloadKey, BTreeSet<ClusterName>>,
     pub(crate) next_migration: Millis,
     /// A change that the migration policies have not seen.
     pub(crate) migration_news: bool,
@@ -143,6 +145,11 @@ impl State {
         &self.snapshot
     }
 
+    /// Whether an order is on record and not over.
+    pub fn has_order(&self, order: &OrderId) -> bool {
+        self.orders.contains_key(order)
+    }
+
     /// The newest committed plan.
     pub fn plan(&self) -> PlanId {
         self.plan
@@ -178,6 +185,17 @@ impl State {
             return Some(Object::Placement(record.to_object()));
         }
         Object::from_json(&self.objects.get(key)?.bytes).ok()
+    }
+
+    /// Clusters that can be reached and show a workload that is placed nowhere. None where its objects cannot be read.
+    pub(crate) fn strays(&self, key: &WorkloadKey) -> impl Iterator<Item = &ClusterName> + '_ {
+        let broken = self.broken.contains_key(&ObjectKey::from(key)) || self.broken.contains_key(&key_of(key));
+        let shown = match self.workloads.get(key) {
+            Some(workload) if workload.record.is_some() => None,
+            Some(workload) => Some(&workload.seen_in),
+            None => self.orphans.get(key),
+        };
+        shown.filter(|_| !broken).into_iter().flatten().filter(|cluster| self.reachable(cluster))
     }
 
     pub(crate) fn record(&self, key: &WorkloadKey) -> Option<&Arc<Record>> {

@@ -4,7 +4,7 @@
 mod crash;
 mod world;
 
-use berth_core::ids::WorkloadKey;
+use berth_core::ids::{ClusterName, WorkloadKey};
 use berth_core::reason::Code;
 
 use crate::controller::{ApplyOutcome, Refused, Settled, Stuck};
@@ -564,4 +564,29 @@ fn an_opened_store_gives_the_same_state() {
         (scene.controller.workloads(), scene.controller.clusters(), scene.controller.pools(), scene.controller.stock());
     assert_eq!(before, after);
     assert_eq!(scene.controller.state().plan(), plan);
+}
+
+#[test]
+fn what_a_cluster_brings_back_from_earlier_is_deleted_again() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 2));
+    scene.run_for(120_000);
+    let place = (ClusterName::from("a"), key("web"));
+    let earlier = scene.members.applied.get(&place).unwrap().clone();
+    scene.controller.delete(&ObjectKey::from(&key("web")), scene.clock.0).unwrap();
+    scene.run_for(60_000);
+    assert!(scene.controller.workload(&key("web")).is_none());
+    scene.members.applied.insert(place.clone(), earlier.clone());
+    scene.run_for(60_000);
+    assert_eq!(scene.members.replicas("a", &key("web")), None);
+    // The same before a restart, and while it waits under the same name.
+    scene.members.applied.insert(place.clone(), earlier.clone());
+    scene.reopen();
+    scene.run_for(60_000);
+    assert_eq!(scene.members.replicas("a", &key("web")), None);
+    scene.apply(
+        &deployment("web", 0).replace("replicas: 0", "replicas: 2").replace("nvidia.com/gpu: 1", "nvidia.com/gpu: 9"),
+    );
+    scene.members.applied.insert(place, earlier);
+    scene.run_for(60_000);
+    assert_eq!(scene.members.replicas("a", &key("web")), None, "{:?}", scene.said());
 }

@@ -56,6 +56,17 @@ pub(crate) struct Cluster {
     dirty_nodes: BTreeSet<Arc<str>>,
     dirty_workloads: BTreeSet<WorkloadKey>,
     pub(crate) schedule_due: bool,
+    /// What is seen stands still.
+    stale: bool,
+    remembered: Option<Box<Remembered>>,
+}
+
+/// A cluster's state at an earlier time.
+#[derive(Debug)]
+struct Remembered {
+    observed: ClusterObservation,
+    /// Digests and manifests.
+    applied: BTreeMap<WorkloadKey, (Arc<str>, Arc<[u8]>)>,
 }
 
 /// Timers that a change set, as (time, what).
@@ -80,6 +91,8 @@ impl Cluster {
             dirty_nodes: BTreeSet::new(),
             dirty_workloads: BTreeSet::new(),
             schedule_due: false,
+            stale: false,
+            remembered: None,
         }
     }
 
@@ -89,7 +102,7 @@ impl Cluster {
 
     /// Whether something is not seen yet that could be.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.reachable && !(self.dirty_nodes.is_empty() && self.dirty_workloads.is_empty())
+        self.reachable && !self.stale && !(self.dirty_nodes.is_empty() && self.dirty_workloads.is_empty())
     }
 
     // --- what is asked of it ---
@@ -194,6 +207,41 @@ impl Cluster {
             self.reachable = reachable;
             self.observed.reachable = reachable;
             self.observed.since = now;
+        }
+    }
+
+    pub(crate) fn remember(&mut self) {
+        let applied = self.workloads.iter();
+        let applied = applied.map(|(key, known)| (key.clone(), (known.digest.clone(), known.bytes.clone()))).collect();
+        self.remembered = Some(Box::new(Remembered { observed: self.observed.clone(), applied }));
+    }
+
+    /// Brings back what was applied when it was last remembered: nothing that came since, and with the manifests of then.
+    /// Work that ended stays as it is, since its end is history and not state.
+    pub(crate) fn restore_remembered(&mut self, now: Millis) {
+        let Some(remembered) = self.remembered.take() else { return };
+        let fresh: Vec<WorkloadKey> =
+            self.workloads.keys().filter(|key| !remembered.applied.contains_key(*key)).cloned().collect();
+        fresh.iter().for_each(|key| self.delete(key, now));
+        for (key, (digest, bytes)) in &remembered.applied {
+            if let Ok(manifest) = Manifest::read(bytes) {
+                self.apply(key, digest, bytes, &manifest, now);
+            }
+        }
+        self.remembered = Some(remembered);
+    }
+
+    /// Lets what is seen stand still at what was remembered, or at what is seen now; or lets everything be seen again.
+    pub(crate) fn set_stale(&mut self, stale: bool) {
+        self.stale = stale;
+        if !stale {
+            // Whatever an old view showed is compared anew.
+            let nodes = self.nodes.iter().map(|(name, _)| name.clone());
+            self.dirty_nodes.extend(nodes.chain(self.observed.nodes.iter().map(|node| node.name.clone())));
+            self.dirty_workloads.extend(self.workloads.keys().chain(self.observed.workloads.keys()).cloned());
+        } else if let Some(remembered) = &self.remembered {
+            let (reachable, since) = (self.observed.reachable, self.observed.since);
+            self.observed = ClusterObservation { reachable, since, ..remembered.observed.clone() };
         }
     }
 
@@ -427,7 +475,7 @@ impl Cluster {
 
     /// Brings what is seen up to date. Nothing is seen of a cluster that cannot be reached.
     pub(crate) fn publish(&mut self) {
-        if !self.reachable {
+        if !self.reachable || self.stale {
             return;
         }
         for name in std::mem::take(&mut self.dirty_nodes) {

@@ -18,6 +18,12 @@ pub struct Chances {
     pub order_late: f64,
     /// An order reaches the provider twice.
     pub order_twice: f64,
+    /// An order gets some of its nodes, and fails for the rest.
+    pub order_partial: f64,
+    /// An order is refused as a whole, for another cause than stock.
+    pub order_refused: f64,
+    /// A request to cancel an order, to remove a node, or to apply or delete a manifest gets lost.
+    pub request_lost: f64,
     /// A node is lost within an hour.
     pub node_lost_per_hour: f64,
     /// A cluster stops answering within an hour; it is back after one to thirty minutes.
@@ -25,7 +31,7 @@ pub struct Chances {
 }
 
 /// What a fault does when it begins, and undoes when it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Effect {
     Reachable(ClusterName, bool),
     LoseNodes {
@@ -39,6 +45,16 @@ pub(crate) enum Effect {
     Empty(OfferingKey, bool),
     Failing(OfferingKey, bool),
     Slow(ClusterName, bool),
+    /// Keeps what is applied and seen, for a fault that brings it back.
+    Remember(ClusterName),
+    /// What is applied is what was remembered: the cluster's own store was restored from a copy.
+    Restore(ClusterName),
+    /// What was remembered is seen, or what is seen now where nothing was, until this ends: a cache that lags behind.
+    Stale(ClusterName, bool),
+    /// Somebody deletes a workload by hand: the one whose place among all is given, counted around.
+    Tamper(ClusterName, u64),
+    /// Chances from now on.
+    Chances(Chances),
     /// Chances are drawn again each hour.
     Hour(u64),
 }

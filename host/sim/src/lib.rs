@@ -25,6 +25,7 @@ mod save;
 pub mod series;
 mod simulate;
 mod simulation;
+pub mod soak;
 mod table;
 
 pub use drive::{DriveError, Driver, Pass};

@@ -14,6 +14,7 @@ use crate::fleet::Fleet;
 use crate::journal::{Asked, Journal};
 use crate::manifest::Manifest;
 use crate::node::Class;
+use crate::random;
 
 /// The simulated member clusters.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct SimMembers {
     /// Manifests that a member could not read, for people.
     pub(crate) refused: Vec<String>,
     pub(crate) journal: Journal,
+    /// Probability that a request gets lost.
+    pub(crate) request_lost: f64,
 }
 
 /// Things that will happen, by time, then in the order in which they were planned.
@@ -85,7 +88,7 @@ impl<T> Agenda<T> {
 }
 
 impl SimMembers {
-    pub(crate) fn new(pace: Pace, now: Millis) -> Self {
+    pub(crate) fn new(pace: Pace, request_lost: f64, now: Millis) -> Self {
         Self {
             now,
             pace,
@@ -95,6 +98,7 @@ impl SimMembers {
             touched: BTreeSet::new(),
             refused: Vec::new(),
             journal: Journal::default(),
+            request_lost,
         }
     }
 
@@ -149,6 +153,44 @@ impl SimMembers {
     /// Whoever looks next sees all clusters as changed, as one does that begins to look.
     pub fn show_all(&mut self) {
         self.changed.extend(self.clusters.keys().cloned());
+    }
+
+    pub(crate) fn remember(&mut self, cluster: &ClusterName) {
+        if let Some(found) = self.clusters.get_mut(cluster) {
+            found.remember();
+        }
+    }
+
+    pub(crate) fn restore(&mut self, cluster: &ClusterName) {
+        let now = self.now;
+        if let Some(found) = self.clusters.get_mut(cluster) {
+            found.restore_remembered(now);
+            self.touched.insert(cluster.clone());
+        }
+    }
+
+    pub(crate) fn set_stale(&mut self, cluster: &ClusterName, stale: bool) {
+        if let Some(found) = self.clusters.get_mut(cluster) {
+            found.set_stale(stale);
+            self.changed.insert(cluster.clone());
+            self.touched.insert(cluster.clone());
+        }
+    }
+
+    pub(crate) fn tamper(&mut self, cluster: &ClusterName, number: u64) {
+        let now = self.now;
+        let Some(found) = self.clusters.get_mut(cluster) else { return };
+        let count = found.workloads.len().max(1) as u64;
+        if let Some(key) = found.workloads.keys().nth((number % count) as usize).cloned() {
+            found.delete(&key, now);
+            self.touched.insert(cluster.clone());
+        }
+    }
+
+    /// Whether a request is lost on its way.
+    fn loses(&self, what: &str, cluster: &ClusterName, workload: &WorkloadKey) -> bool {
+        self.request_lost > 0.0
+            && random::happens(self.pace.seed, &format!("{what}/{cluster}/{workload}"), self.now.0, self.request_lost)
     }
 
     /// Whether something was asked that did not take effect yet.
@@ -209,14 +251,14 @@ impl Members for SimMembers {
 
     /// What is sent to a cluster that does not answer is lost.
     fn apply(&mut self, cluster: &ClusterName, workload: &WorkloadKey, manifest: &Arc<[u8]>, digest: &Arc<str>) {
-        let now = self.now;
         self.journal.write(|| Asked::Apply {
             cluster: cluster.clone(),
             workload: workload.clone(),
             manifest: String::from_utf8_lossy(manifest).into_owned(),
             digest: digest.clone(),
         });
-        let Some(found) = self.clusters.get_mut(cluster).filter(|found| found.reachable) else { return };
+        let (now, lost) = (self.now, self.loses("apply", cluster, workload));
+        let Some(found) = self.clusters.get_mut(cluster).filter(|found| found.reachable && !lost) else { return };
         match Manifest::read(manifest) {
             Ok(read) => {
                 found.apply(workload, digest, manifest, &read, now);
@@ -227,9 +269,9 @@ impl Members for SimMembers {
     }
 
     fn delete(&mut self, cluster: &ClusterName, workload: &WorkloadKey) {
-        let now = self.now;
         self.journal.write(|| Asked::Delete { cluster: cluster.clone(), workload: workload.clone() });
-        if let Some(found) = self.clusters.get_mut(cluster).filter(|found| found.reachable) {
+        let (now, lost) = (self.now, self.loses("delete", cluster, workload));
+        if let Some(found) = self.clusters.get_mut(cluster).filter(|found| found.reachable && !lost) {
             found.delete(workload, now);
             self.touched.insert(cluster.clone());
         }

@@ -60,11 +60,18 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Order {
     order: NodeOrder,
-    state: OrderState,
+    pub(crate) state: OrderState,
     /// Nodes taken from the stock, by number, and whether they have joined.
     claimed: BTreeMap<u32, bool>,
     /// The provider carries it out, but never says so.
     silent: bool,
+    /// Nodes that it gets at the most.
+    #[serde(default = "all")]
+    most: u32,
+}
+
+fn all() -> u32 {
+    u32::MAX
 }
 
 /// What there is of an offering, and what is said of it.
@@ -86,7 +93,7 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    fn left(&self) -> u32 {
+    pub(crate) fn left(&self) -> u32 {
         if self.empty { 0 } else { self.capacity.saturating_sub(self.held) }
     }
 
@@ -322,9 +329,20 @@ impl SimProvider {
         let known = fleet.clusters.get(&order.cluster).and_then(|member| member.pools.get(&order.pool));
         let known = known.is_some_and(|pool| pool.offerings.contains(&order.offering));
         let silent = random::happens(seed, &format!("{name}/silent"), 0, self.chances.order_silent);
+        let partial = random::happens(seed, &format!("{name}/partial"), 0, self.chances.order_partial);
+        let most = if partial { order.nodes / 2 } else { u32::MAX };
+        let refused = random::happens(seed, &format!("{name}/refused"), 0, self.chances.order_refused);
+        let cause = match random::draw(seed, &format!("{name}/cause"), 0) % 3 {
+            0 => OrderFailure::NoQuota,
+            1 => OrderFailure::NoAddresses,
+            _ => OrderFailure::NoPermission,
+        };
         let empty = order.nodes == 0;
-        self.orders.insert(id.clone(), Order { order, state: OrderState::Pending, claimed: BTreeMap::new(), silent });
-        if !known {
+        let claimed = BTreeMap::new();
+        self.orders.insert(id.clone(), Order { order, state: OrderState::Pending, claimed, silent, most });
+        if refused {
+            self.fail(&id, cause);
+        } else if !known {
             self.fail(&id, OrderFailure::NoPermission);
         } else if empty {
             self.end(&id, OrderState::Delivered);
@@ -333,6 +351,9 @@ impl SimProvider {
 
     fn claim(&mut self, fleet: &Fleet, members: &SimMembers, id: &OrderId, number: u32, joins: Millis) {
         let Some(order) = self.orders.get(id).filter(|order| order.state == OrderState::Pending) else { return };
+        if order.claimed.len() as u32 >= order.most {
+            return self.fail(id, OrderFailure::NoStock);
+        }
         let (cluster, pool) = (order.order.cluster.clone(), order.order.pool.clone());
         let offering = order.order.offering.clone();
         let max =
@@ -367,6 +388,11 @@ impl SimProvider {
         if whole {
             self.end(id, OrderState::Delivered);
         }
+    }
+
+    /// Whether a request is lost on its way.
+    fn loses(&self, what: &str) -> bool {
+        random::happens(self.seed, what, self.now.0, self.chances.request_lost)
     }
 
     fn started(&mut self, order: &NodeOrder) {
@@ -451,11 +477,17 @@ impl NodeProvider for SimProvider {
 
     fn cancel(&mut self, order: &OrderId) {
         self.journal.write(|| Asked::Cancel(order.clone()));
+        if self.loses(&format!("cancel/{order}")) {
+            return;
+        }
         self.requests.push(Request::Cancel(order.clone()));
     }
 
     fn remove(&mut self, cluster: &ClusterName, pool: &PoolName, node: &Arc<str>) {
         self.journal.write(|| Asked::Remove { cluster: cluster.clone(), pool: pool.clone(), node: node.clone() });
+        if self.loses(&format!("remove/{cluster}/{node}")) {
+            return;
+        }
         self.requests.push(Request::Remove(cluster.clone(), pool.clone(), node.clone()));
     }
 

@@ -119,7 +119,8 @@ impl Simulation {
         let pod_start = (spec.pod_start.min.millis(), spec.pod_start.max.millis());
         let node_start = (spec.node_start.min.millis(), spec.node_start.max.millis());
         let journal = Journal::default();
-        let mut members = SimMembers::new(Pace { seed, pod_start, scoring: options.scoring }, start);
+        let pace = Pace { seed, pod_start, scoring: options.scoring };
+        let mut members = SimMembers::new(pace, options.chances.request_lost, start);
         members.journal = journal.clone();
         let mut provider = SimProvider::new(seed, node_start, options.chances, start);
         provider.journal = journal.clone();
@@ -316,6 +317,14 @@ impl Simulation {
                 }
             }
             Effect::Hour(hour) => self.draw_hour(hour),
+            Effect::Remember(cluster) => self.members.remember(&cluster),
+            Effect::Restore(cluster) => self.members.restore(&cluster),
+            Effect::Stale(cluster, stale) => self.members.set_stale(&cluster, stale),
+            Effect::Tamper(cluster, number) => self.members.tamper(&cluster, number),
+            Effect::Chances(chances) => {
+                (self.options.chances, self.provider.chances, self.members.request_lost) =
+                    (chances, chances, chances.request_lost);
+            }
         }
     }
 

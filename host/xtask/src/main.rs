@@ -1,14 +1,15 @@
 //! The project's own tools: `cargo run -p xtask -- COMMAND`.
 //!
 //! Owns what a build needs beside cargo: the policies' components with their lock file, the check of which crate may use
-//! which, the benchmark, and long tests of the whole program. It changes nothing outside `policies/` and the host's test
-//! guests.
+//! which, the benchmark, and long tests of the whole program and of the whole controller. It changes nothing outside
+//! `policies/` and the host's test guests.
 
 mod bench;
 mod boundaries;
 mod crash;
 mod lock;
 mod policies;
+mod soak;
 mod sources;
 mod wrapper;
 
@@ -40,6 +41,7 @@ enum Command {
     /// Measure decisions, natively and through Wasm side by side, and what surrounds them
     Bench(bench::Arguments),
     Crash(crash::CrashArgs),
+    Soak(soak::SoakArgs),
 }
 
 #[derive(Subcommand)]
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
         return code;
     }
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -78,16 +80,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     let root = root()?;
     match command {
+        Command::Soak(args) => return soak::run(&args, &root),
         Command::Policies(Policies::Build { name }) => policies::build(&root, name.as_deref()),
         Command::Policies(Policies::Component { package, output }) => policies::component(&root, &package, &output),
         Command::Policies(Policies::Check { rebuild }) => policies::check(&root, rebuild),
         Command::Boundaries => boundaries::check(&root),
         Command::Bench(arguments) => bench::run(&root, &arguments),
         Command::Crash(args) => crash::run(&root, &args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The folder of the workspace: the nearest one upwards from the working directory that holds `wit` and `plugins`.

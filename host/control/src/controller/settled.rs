@@ -46,6 +46,7 @@ impl Controller {
             || !state.orders.is_empty()
             || !state.retiring.is_empty()
             || !state.released.is_empty()
+            || state.orphans.keys().any(|key| state.strays(key).next().is_some())
             || state.clusters.values().any(|member| member.object.is_some() && !member.seen);
         if open {
             return Settled::Working;

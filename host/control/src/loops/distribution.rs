@@ -1,7 +1,7 @@
 //! Distribution: every member gets its part of a manifest, with the overrides for it, and nothing else.
 //!
 //! Level-triggered: a member's manifest is applied when its digest is not the one that is wanted, and deleted when nothing
-//! is wanted there, as often as it takes. Replicas that retire stay part of a member's manifest until those that replace
+//! is wanted there, as often as it takes. So a cluster that brings back what was deleted loses it again. Replicas that retire stay part of a member's manifest until those that replace
 //! them are ready.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +37,12 @@ pub struct Sent {
 pub fn step(state: &State, keys: &BTreeSet<WorkloadKey>, now: Millis) -> Sent {
     let mut sent = Sent::default();
     for key in keys {
-        let Some(workload) = state.workloads.get(key) else { continue };
-        let Some(record) = workload.record() else { continue };
+        let Some((workload, record)) = state.workloads.get(key).and_then(|one| Some((one, one.record()?))) else {
+            let strays = state.strays(key).filter(|cluster| !recently(state, key, cluster, None, now));
+            let delete = |cluster: &ClusterName| Action::Delete { cluster: cluster.clone(), workload: key.clone() };
+            sent.actions.extend(strays.map(delete));
+            continue;
+        };
         let suspended = workload.workload.as_ref().is_ok_and(|workload| workload.rules.suspended);
         if record.finished.is_some() && workload.exists || suspended {
             continue;
@@ -47,6 +51,12 @@ pub fn step(state: &State, keys: &BTreeSet<WorkloadKey>, now: Millis) -> Sent {
         sent.troubles.push((key.clone(), trouble));
     }
     sent
+}
+
+/// Whether this was sent to a cluster, and it may still come to be seen.
+fn recently(state: &State, key: &WorkloadKey, cluster: &ClusterName, digest: Option<&Arc<str>>, now: Millis) -> bool {
+    let sent = state.member(cluster).and_then(|member| member.sent.get(key));
+    sent.is_some_and(|(what, at)| what.as_ref() == digest && now.since(*at) < state.settings.resend_ms)
 }
 
 fn one(
@@ -63,10 +73,7 @@ fn one(
         (Ok(core), true) => (record.clusters(), Some(core)),
         (Err(_), true) => return Ok(()),
     };
-    let recently = |cluster: &ClusterName, digest: Option<&Arc<str>>| {
-        let sent = state.member(cluster).and_then(|member| member.sent.get(key));
-        sent.is_some_and(|(what, at)| what.as_ref() == digest && now.since(*at) < state.settings.resend_ms)
-    };
+    let recently = |cluster: &ClusterName, digest: Option<&Arc<str>>| recently(state, key, cluster, digest, now);
     let gone = workload.seen_in.iter().filter(|cluster| !wanted.contains(cluster));
     for cluster in gone.filter(|cluster| state.reachable(cluster) && !recently(cluster, None)) {
         actions.push(Action::Delete { cluster: cluster.clone(), workload: key.clone() });

@@ -76,7 +76,10 @@ impl State {
             Object::Cluster(cluster) => {
                 let name = ClusterName::new(key.name.clone());
                 let member = self.clusters.entry(name.clone()).or_default();
-                member.object = Some(cluster);
+                if member.object.replace(cluster).is_none() {
+                    // What it shows was nobody's business until now.
+                    self.dirty.manifests.extend(member.workloads.keys().cloned());
+                }
                 member.revision = stored.revision;
                 self.topology = self.topology.max(stored.revision);
                 self.put_cluster(&name);

@@ -145,11 +145,20 @@ impl State {
             if before.as_ref().map(|one| bound(one)) != after.as_ref().map(|one| bound(one)) {
                 self.dirty.unbound.insert((cluster.clone(), key.clone()));
             }
-            if let Some(state) = self.workloads.get_mut(&key) {
-                match after.is_some() {
-                    true => state.seen_in.insert(cluster.clone()),
-                    false => state.seen_in.remove(cluster),
-                };
+            let known = self.workloads.get_mut(&key).map(|state| &mut state.seen_in);
+            match (known, after.is_some()) {
+                (Some(seen_in), true) => drop(seen_in.insert(cluster.clone())),
+                (Some(seen_in), false) => drop(seen_in.remove(cluster)),
+                (None, true) => drop(self.orphans.entry(key.clone()).or_default().insert(cluster.clone())),
+                (None, false) => {
+                    let left = self.orphans.get_mut(&key).is_some_and(|clusters| {
+                        clusters.remove(cluster);
+                        !clusters.is_empty()
+                    });
+                    if !left {
+                        self.orphans.remove(&key);
+                    }
+                }
             }
             self.dirty.health.insert(key);
         }

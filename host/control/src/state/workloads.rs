@@ -183,7 +183,7 @@ impl State {
         if manifest.is_none() && !self.workloads.contains_key(key) {
             return;
         }
-        let workload = self.workloads.entry(key.clone()).or_default();
+        let workload = self.state_of(key);
         workload.exists = manifest.is_some();
         workload.revision = revision;
         if let Some(manifest) = manifest {
@@ -194,6 +194,15 @@ impl State {
         self.dirty.manifests.insert(key.clone());
         let matched = manifest.map_or_else(|| Err(gone()), |manifest| self.matched(manifest, revision));
         self.put_matched(key, matched, now);
+    }
+
+    /// A workload's state, which begins with where it is shown already.
+    fn state_of(&mut self, key: &WorkloadKey) -> &mut WorkloadState {
+        let orphans = &mut self.orphans;
+        self.workloads.entry(key.clone()).or_insert_with(|| WorkloadState {
+            seen_in: orphans.remove(key).unwrap_or_default(),
+            ..WorkloadState::default()
+        })
     }
 
     /// Finds the policy that applies to a workload, and what follows from it.
@@ -213,7 +222,10 @@ impl State {
         let Some(workload) = self.workloads.get_mut(key) else { return };
         if !workload.exists && workload.record.is_none() {
             self.drop_waiting(key);
-            self.workloads.remove(key);
+            let seen_in = self.workloads.remove(key).map(|gone| gone.seen_in).unwrap_or_default();
+            if !seen_in.is_empty() {
+                self.orphans.insert(key.clone(), seen_in);
+            }
             self.released.remove(key);
             self.unwell.remove(key);
             self.wide.remove(key);
@@ -277,7 +289,7 @@ impl State {
                 workload
             }
         };
-        let state = self.workloads.entry(workload.clone()).or_default();
+        let state = self.state_of(&workload);
         let old = state.record.take().map(|(record, _)| record);
         let record = record.map(Arc::new);
         state.record = record.clone().map(|record| (record, revision));
