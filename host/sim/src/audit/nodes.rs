@@ -43,7 +43,7 @@ impl Nodes {
                 there.insert(node.name.clone());
             }
             if cluster.reachable && mirror.fleet.clusters.contains(name.as_str()) {
-                self.idle(mirror, name, &cluster.observed, settings, world, found);
+                self.idle(mirror, name, &cluster.observed, settings, (sight.now, world), found);
                 self.gangs(mirror, name, &cluster.observed, settings, found);
             }
         }
@@ -59,9 +59,11 @@ impl Nodes {
         cluster: &ClusterName,
         seen: &ClusterObservation,
         settings: &Settings,
-        world: Millis,
+        (clock, world): (Millis, Millis),
         found: &mut Found,
     ) {
+        // Members say by their own clocks since when a node is idle: one that is behind them waits longer.
+        let behind = world.since(clock);
         for (name, pool) in mirror.fleet.pools.iter().filter(|(_, pool)| pool.cluster == cluster.as_str()) {
             let here = || seen.nodes.iter().filter(|node| node.pool.as_str() == name);
             let (cool, unneeded) = (pool.scale_down.cool_down.millis(), pool.scale_down.unneeded.millis());
@@ -69,7 +71,7 @@ impl Nodes {
             if young || here().count() as u64 <= pool.min || is_awaited(mirror, cluster, name, seen) {
                 continue;
             }
-            let grace = unneeded + 3 * settings.scale_down_scan_ms + 3 * settings.resend_ms + GRACE_MS;
+            let grace = unneeded + 3 * settings.scale_down_scan_ms + 3 * settings.resend_ms + GRACE_MS + behind;
             for node in here().filter(|node| node.idle_since.is_some()) {
                 let what =
                     || format!("nothing runs on it and nothing waits for pool {name}, whose minimum is {}", pool.min);

@@ -357,6 +357,9 @@ fn faults_by_chance_follow_the_seed() {
         order_twice: 0.5,
         order_late: 0.3,
         node_lost_per_hour: 0.5,
+        order_partial: 0.3,
+        order_refused: 0.1,
+        request_lost: 0.2,
         cluster_lost_per_hour: 0.5,
     };
     let options = Options { chances, ..Options::default() };

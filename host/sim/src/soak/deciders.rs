@@ -148,12 +148,12 @@ impl<'a> Deciders<'a> {
 }
 
 /// The one who gives such answers.
-fn by(mischief: Mischief) -> PolicyRef {
-    PolicyRef { name: PolicyName::new("unruly"), version: "1".into(), digest: format!("{mischief:?}").into() }
+fn by() -> PolicyRef {
+    PolicyRef { name: PolicyName::new("unruly"), version: "1".into(), digest: "unruly".into() }
 }
 
-fn given<T>(mischief: Mischief, result: Result<T, Problem>) -> Answer<T> {
-    Answer { result, by: by(mischief), fuel: 1, failed: None }
+fn given<T>(result: Result<T, Problem>) -> Answer<T> {
+    Answer { result, by: by(), fuel: 1, failed: None }
 }
 
 fn problem(dice: &mut Dice) -> Problem {
@@ -260,7 +260,7 @@ fn unruly_moves(dice: &mut Dice, mischief: Mischief, state: &MigrationState) -> 
 
 /// The answer of somebody who fails: the built-in algorithm's, with what happened.
 fn failed<T>(answer: Answer<T>) -> Answer<T> {
-    Answer { failed: Some((by(Mischief::Fails), "it trapped".to_owned())), ..answer }
+    Answer { failed: Some((by(), "it trapped".to_owned())), ..answer }
 }
 
 impl Policies for Deciders<'_> {
@@ -282,8 +282,8 @@ impl Policies for Deciders<'_> {
         match self.call() {
             None => self.inner.place(named, tables, request, candidates),
             Some(Mischief::Fails) => failed(Builtin::default().place(None, tables, request, candidates)),
-            Some(Mischief::Refuses) => given(Mischief::Refuses, Err(problem(&mut self.dice))),
-            Some(mischief) => given(mischief, Ok(unruly_decision(&mut self.dice, mischief, request, candidates))),
+            Some(Mischief::Refuses) => given(Err(problem(&mut self.dice))),
+            Some(mischief) => given(Ok(unruly_decision(&mut self.dice, mischief, request, candidates))),
         }
     }
 
@@ -291,8 +291,8 @@ impl Policies for Deciders<'_> {
         match self.call() {
             None => self.inner.admit(named, tables, queue),
             Some(Mischief::Fails) => failed(Builtin::default().admit(None, tables, queue)),
-            Some(Mischief::Refuses) => given(Mischief::Refuses, Err(problem(&mut self.dice))),
-            Some(mischief) => given(mischief, Ok(unruly_verdict(&mut self.dice, mischief, queue))),
+            Some(Mischief::Refuses) => given(Err(problem(&mut self.dice))),
+            Some(mischief) => given(Ok(unruly_verdict(&mut self.dice, mischief, queue))),
         }
     }
 
@@ -305,8 +305,8 @@ impl Policies for Deciders<'_> {
         match self.call() {
             None => self.inner.migrate(named, tables, state),
             Some(Mischief::Fails) => failed(Builtin::default().migrate(None, tables, state)),
-            Some(Mischief::Refuses) => given(Mischief::Refuses, Err(problem(&mut self.dice))),
-            Some(mischief) => given(mischief, Ok(unruly_moves(&mut self.dice, mischief, state))),
+            Some(Mischief::Refuses) => given(Err(problem(&mut self.dice))),
+            Some(mischief) => given(Ok(unruly_moves(&mut self.dice, mischief, state))),
         }
     }
 

@@ -80,7 +80,7 @@ impl Draft {
                 [app.policy(&mut dice, &self.fleet), app.manifest(&mut dice)].into_iter().flatten().collect();
             self.at(at, Act::Apply(objects));
         }
-        for _ in 0..dice.between(0, 14) {
+        for _ in 0..dice.between(0, 24) {
             let at = dice.between(MINUTE, self.length);
             let app = dice.pick(&apps).clone();
             let act = self.change(&mut dice, &app);
@@ -140,9 +140,14 @@ impl Draft {
         let mut dice = Dice::new(seed, "troubles");
         let count = if dice.chance(20) { 0 } else { dice.between(1, 14) };
         for _ in 0..count {
-            let at = dice.between(0, self.length);
+            // Most is decided at the beginning, so that much goes wrong there.
+            let at = if dice.chance(35) { dice.between(0, 3 * MINUTE) } else { dice.between(0, self.length) };
             let ends = at + dice.between(MINUTE / 2, 25 * MINUTE);
             self.trouble(&mut dice, at, ends);
+        }
+        if dice.chance(30) {
+            // All is a little unreliable from the beginning to the end.
+            self.at(0, Act::Chances(chances(&mut dice, 40)));
         }
         if wasm {
             for _ in 0..dice.between(1, 4) {
@@ -203,7 +208,7 @@ impl Draft {
                 self.at(ends, Act::Policy(None, 0));
             }
             _ => {
-                self.at(at, Act::Chances(chances(dice)));
+                self.at(at, Act::Chances(chances(dice, 100)));
                 self.at(ends, Act::Chances(Chances::default()));
             }
         }
@@ -218,8 +223,9 @@ impl Draft {
     }
 }
 
-fn chances(dice: &mut Dice) -> Chances {
-    let mut chance = |per_cent: u64| if dice.chance(per_cent) { dice.between(10, 100) as f64 / 100.0 } else { 0.0 };
+/// Some chances, up to so many per cent.
+fn chances(dice: &mut Dice, most: u64) -> Chances {
+    let mut chance = |per_cent: u64| if dice.chance(per_cent) { dice.between(10, most) as f64 / 100.0 } else { 0.0 };
     Chances {
         order_lost: chance(30),
         order_silent: chance(25),

@@ -134,9 +134,8 @@ impl Inner {
         self.rivals -= 1;
         let all = self.backing.get()?.changes(Revision(0))?;
         let meant = |stored: &&Stored| !self.same || batch.writes.iter().any(|write| write.key == stored.key);
-        let Some(stored) = all.iter().filter(meant).nth(self.commits as usize % all.len().max(1).min(7)) else {
-            return Ok(());
-        };
+        let meant: Vec<&Stored> = all.iter().filter(meant).collect();
+        let Some(stored) = meant.get(self.commits as usize % meant.len().max(1)) else { return Ok(()) };
         let write = Write { key: stored.key.clone(), expected: Expected::Anything, value: stored.value.clone() };
         self.conflicts += 1;
         self.backing.get_mut()?.commit(&Batch { writes: vec![write], history: Vec::new() }).map(drop)
