@@ -145,11 +145,6 @@ impl State {
         &self.snapshot
     }
 
-    /// Whether an order is on record and not over.
-    pub fn has_order(&self, order: &OrderId) -> bool {
-        self.orders.contains_key(order)
-    }
-
     /// The newest committed plan.
     pub fn plan(&self) -> PlanId {
         self.plan

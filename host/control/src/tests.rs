@@ -590,3 +590,31 @@ fn what_a_cluster_brings_back_from_earlier_is_deleted_again() {
     scene.run_for(60_000);
     assert_eq!(scene.members.replicas("a", &key("web")), None, "{:?}", scene.said());
 }
+
+#[test]
+fn what_is_placed_counts_while_no_policy_selects_it() {
+    let quota = "
+apiVersion: berth.dev/v1alpha1
+kind: QuotaTree
+metadata: {name: quotas}
+spec:
+  root:
+    name: root
+    min: {nvidia.com/gpu: 10}
+    max: {nvidia.com/gpu: 10}
+    children:
+    - {name: team, namespaces: [default], min: {nvidia.com/gpu: 3}, max: {nvidia.com/gpu: 3}}
+---";
+    let mut scene = scene(&[("a", 1.0)], &format!("{quota}{}", deployment("one", 2)));
+    scene.run_for(120_000);
+    scene.apply(&format!("{}{}", DIVIDED.replace("kind: Deployment", "kind: StatefulSet"), deployment("two", 2)));
+    scene.run_for(60_000);
+    let other = DIVIDED.replace("name: all", "name: two").replace("kind: Deployment", "kind: Deployment, name: two");
+    scene.apply(&other);
+    let total = |scene: &Scene| scene.controller.workloads().iter().map(|row| row.placed).sum::<u32>();
+    for _ in 0..2 {
+        scene.run_for(120_000);
+        assert_eq!(total(&scene), 3, "{:?}", scene.said());
+        scene.reopen();
+    }
+}

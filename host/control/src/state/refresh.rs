@@ -83,11 +83,12 @@ impl State {
     pub(super) fn count_unbound(&mut self, cluster: &ClusterName, key: &WorkloadKey) {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
         let mut found = Vec::new();
-        if let Some(WorkloadState { workload: Ok(workload), record: Some((record, _)), .. }) = self.workloads.get(key)
+        if let Some(workload) = self.workloads.get(key)
+            && let Some((record, _)) = &workload.record
             && member.placed.contains(key)
         {
             let seen = member.workloads.get(key).map(|seen| &**seen);
-            for (component, part) in (0..).zip(&workload.components) {
+            for (component, part) in (0..).zip(workload.components()) {
                 for (pool, replicas) in unbound(record, seen, component, cluster) {
                     let (workload, shape) = (key.clone(), part.shape.clone());
                     found.push(Unbound { workload, component, pool, shape, replicas });

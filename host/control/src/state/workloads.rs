@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_api::Manifest;
-use berth_api::interpret::Kind;
+use berth_api::interpret::{self, Kind};
 use berth_api::to_core;
 use berth_core::ids::{ClusterName, Millis, QuotaRow, WorkloadKey};
 use berth_core::placement::{Placement, Share};
 use berth_core::reason::{Code, Reason};
 use berth_core::resources::Amounts;
-use berth_core::workload::{Division, Workload};
+use berth_core::workload::{Component, Division, Workload};
 
 use super::State;
 use super::queue::Place;
@@ -27,6 +27,8 @@ pub struct WorkloadState {
     pub created: Millis,
     /// What the planner is told of it, or why it is not distributed.
     pub workload: Result<Arc<Workload>, Reason>,
+    /// Its components while it is not distributed.
+    pub(crate) unmatched: Vec<Component>,
     pub(crate) record: Option<(Arc<Record>, Revision)>,
     /// In the queue.
     pub waiting: Option<Waiting>,
@@ -71,6 +73,7 @@ impl Default for WorkloadState {
             revision: Revision(0),
             created: Millis(0),
             workload: Err(no_policy()),
+            unmatched: Vec::new(),
             record: None,
             waiting: None,
             stranded: BTreeMap::new(),
@@ -102,6 +105,11 @@ fn goes_everywhere(workload: &Workload) -> bool {
 impl WorkloadState {
     pub fn record(&self) -> Option<&Arc<Record>> {
         self.record.as_ref().map(|(record, _)| record)
+    }
+
+    /// What its replicas ask for, also while it is not distributed: what is placed holds room and quota.
+    pub(crate) fn components(&self) -> &[Component] {
+        self.workload.as_ref().map_or(&self.unmatched, |workload| &workload.components)
     }
 
     /// Why it waits, or is not distributed at all.
@@ -193,7 +201,7 @@ impl State {
         }
         self.dirty.manifests.insert(key.clone());
         let matched = manifest.map_or_else(|| Err(gone()), |manifest| self.matched(manifest, revision));
-        self.put_matched(key, matched, now);
+        self.put_matched(key, matched, manifest, now);
     }
 
     /// A workload's state, which begins with where it is shown already.
@@ -207,18 +215,24 @@ impl State {
 
     /// Finds the policy that applies to a workload, and what follows from it.
     pub(super) fn rematch(&mut self, key: &WorkloadKey, now: Millis) {
-        let matched = match self.objects.get(&ObjectKey::from(key)) {
-            None => Err(gone()),
+        let (matched, manifest) = match self.objects.get(&ObjectKey::from(key)) {
+            None => (Err(gone()), None),
             Some(kept) => match berth_api::Object::from_json(&kept.bytes) {
-                Ok(berth_api::Object::Manifest(manifest)) => self.matched(&manifest, kept.revision),
-                Ok(_) => Err(gone()),
-                Err(error) => Err(Reason::new(Code::Invalid, error.to_string())),
+                Ok(berth_api::Object::Manifest(manifest)) => (self.matched(&manifest, kept.revision), Some(manifest)),
+                Ok(_) => (Err(gone()), None),
+                Err(error) => (Err(Reason::new(Code::Invalid, error.to_string())), None),
             },
         };
-        self.put_matched(key, matched, now);
+        self.put_matched(key, matched, manifest.as_ref(), now);
     }
 
-    fn put_matched(&mut self, key: &WorkloadKey, matched: Result<Workload, Reason>, now: Millis) {
+    fn put_matched(
+        &mut self,
+        key: &WorkloadKey,
+        matched: Result<Workload, Reason>,
+        manifest: Option<&Manifest>,
+        now: Millis,
+    ) {
         let Some(workload) = self.workloads.get_mut(key) else { return };
         if !workload.exists && workload.record.is_none() {
             self.drop_waiting(key);
@@ -241,7 +255,17 @@ impl State {
             (Err(old), Err(new)) => old == new,
             _ => false,
         };
-        if !same {
+        let asked = match (&matched, manifest.map(interpret::components)) {
+            (Ok(_), _) => Vec::new(),
+            (Err(_), Some(Ok(asked))) => asked.components,
+            // What cannot be read, or is gone, holds what it held until its placement says otherwise.
+            _ => workload.components().to_vec(),
+        };
+        if !same || asked != workload.unmatched {
+            for component in &asked {
+                self.snapshot.intern(&component.shape);
+            }
+            workload.unmatched = asked;
             let matched = matched.map(|mut new| {
                 new.key = key.clone();
                 for component in &mut new.components {
@@ -365,10 +389,11 @@ impl State {
                 self.snapshot.quotas_mut().refund(row, request, *count);
             }
         }
-        let (Ok(workload), Some((record, _))) = (&state.workload, &state.record) else { return };
+        let Some((record, _)) = &state.record else { return };
+        let components = state.components().to_vec();
         let Some(row) = self.snapshot.quotas().leaf(&key.namespace) else { return };
         let mut charged = Vec::new();
-        for (number, component) in (0..).zip(&workload.components) {
+        for (number, component) in (0..).zip(&components) {
             let count = u64::from(record.placement.total(number));
             let request = self.snapshot.amounts(&component.shape.requests);
             self.snapshot.quotas_mut().charge(row, &request, count);
