@@ -57,7 +57,7 @@ pub(crate) struct Cluster {
     dirty_workloads: BTreeSet<WorkloadKey>,
     pub(crate) schedule_due: bool,
     /// What is seen stands still.
-    stale: bool,
+    pub(crate) stale: bool,
     remembered: Option<Box<Remembered>>,
 }
 

@@ -60,7 +60,7 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Order {
     order: NodeOrder,
-    pub(crate) state: OrderState,
+    state: OrderState,
     /// Nodes taken from the stock, by number, and whether they have joined.
     claimed: BTreeMap<u32, bool>,
     /// The provider carries it out, but never says so.

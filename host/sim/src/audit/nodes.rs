@@ -42,7 +42,8 @@ impl Nodes {
                 self.seen.entry(node.name.clone()).or_insert(world);
                 there.insert(node.name.clone());
             }
-            if cluster.reachable && mirror.fleet.clusters.contains(name.as_str()) {
+            // What is seen of a cluster that shows an old state says nothing about what it has.
+            if cluster.reachable && !cluster.stale && mirror.fleet.clusters.contains(name.as_str()) {
                 self.idle(mirror, name, &cluster.observed, settings, (sight.now, world), found);
                 self.gangs(mirror, name, &cluster.observed, settings, found);
             }

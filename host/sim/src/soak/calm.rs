@@ -1,12 +1,12 @@
 //! The end of a run: all faults end, and within a bounded time everything must come to rest, as it should be. Nothing that
-//! fits waits, nothing is held that nobody needs, and a new start changes nothing.
+//! fits waits, and a new start changes nothing. What must not be held or left behind then, the auditor sees as at any time.
 
 use std::fmt::Write as _;
 
 use berth_api::resources::DistributionSpec;
 use berth_api::{Object, interpret};
 use berth_control::Settled;
-use berth_control::ports::{NodeObservation, ObjectKey, OrderState};
+use berth_control::ports::{NodeObservation, ObjectKey};
 use berth_core::fleet::NodeLabels;
 use berth_core::ids::ClusterName;
 use berth_core::resources::NamedAmounts;
@@ -22,8 +22,6 @@ const MINUTE: u64 = 60_000;
 const MOST: u64 = 8 * 60 * MINUTE;
 /// Rest is when for so long nothing is under way and nothing is written.
 const REST: u64 = 40 * MINUTE;
-/// A node may be idle for so long, with all delays of pools.
-const IDLE: u64 = 30 * MINUTE;
 
 pub(super) fn settle(run: &mut Run<'_>) -> Result<(), Failure> {
     end_faults(run)?;
@@ -41,7 +39,6 @@ pub(super) fn settle(run: &mut Run<'_>) -> Result<(), Failure> {
             return Err(run.fault("liveness", format!("not at rest {hours} h after the last fault: {}", open(run))));
         }
     }
-    nothing_left(run)?;
     nothing_waits(run)?;
     let before = shares(run);
     run.restart()?;
@@ -102,53 +99,8 @@ fn open(run: &Run<'_>) -> String {
     text
 }
 
-/// Nothing is held, shown or paid for that nobody needs.
-fn nothing_left(run: &Run<'_>) -> Result<(), Failure> {
-    let provider = &run.simulation.provider;
-    let open = provider.orders.iter().find(|(id, order)| {
-        provider.starting.values().any(|nodes| *nodes > 0) && order.is_open() && !run.controller.state().has_order(id)
-    });
-    if let Some((id, _)) = open {
-        return Err(run.fault("order-leaked", format!("order {id} is carried out, and no record knows it")));
-    }
-    for (name, cluster) in &run.simulation.members.clusters {
-        let declared = run.said.contains_key(&fleet_key("Cluster", name.as_str()));
-        if !declared {
-            continue;
-        }
-        for key in cluster.workloads.keys() {
-            let placed =
-                run.controller.workload(key).is_some_and(|row| row.clusters.iter().any(|at| at.cluster == *name));
-            let known = run.said.contains_key(&ObjectKey::from(key));
-            let ended = cluster.workloads.get(key).is_some_and(|known| known.finished.is_some());
-            if !known || !(placed || ended) {
-                return Err(run.fault("left-behind", format!("{key} is still at {name}")));
-            }
-        }
-        idle_nodes(run, name, &cluster.observed.nodes)?;
-    }
-    Ok(())
-}
-
 fn fleet_key(kind: &str, name: &str) -> ObjectKey {
     ObjectKey { kind: format!("berth.dev/v1alpha1/{kind}").into(), namespace: "".into(), name: name.into() }
-}
-
-fn idle_nodes(run: &Run<'_>, name: &ClusterName, nodes: &[std::sync::Arc<NodeObservation>]) -> Result<(), Failure> {
-    let now = run.simulation.now();
-    for (key, object) in &run.said {
-        let Object::NodePool(pool) = object else { continue };
-        let here: Vec<_> = nodes.iter().filter(|node| *node.pool.as_str() == *key.name).collect();
-        let idle =
-            |node: &&&std::sync::Arc<NodeObservation>| node.idle_since.is_some_and(|since| now.since(since) > IDLE);
-        let idle = here.iter().filter(idle).count();
-        if pool.spec.cluster == name.as_str() && idle > 0 && here.len() > pool.spec.min as usize {
-            let (all, min) = (here.len(), pool.spec.min);
-            let what = format!("{idle} of {all} nodes of pool {} are idle, and its minimum is {min}", key.name);
-            return Err(run.fault("node-leaked", what));
-        }
-    }
-    Ok(())
 }
 
 /// No workload waits that fits. Judged for those whose rules are so simple that there is nothing to argue about.
@@ -270,10 +222,4 @@ fn orderable(run: &Run<'_>, pool: &PoolConfig, region: &str, shape: &Shape) -> O
     };
     let key = pool.offerings.iter().find(fits)?;
     Some(format!("{} {} in {}", key.instance_type, key.capacity_type.as_str(), key.zone))
-}
-
-impl crate::provider::Order {
-    fn is_open(&self) -> bool {
-        self.state == OrderState::Pending
-    }
 }

@@ -233,7 +233,8 @@ fn chances(dice: &mut Dice, most: u64) -> Chances {
         order_twice: chance(30),
         order_partial: chance(30),
         order_refused: chance(20),
-        request_lost: chance(30),
+        // Requests are made again until they have an effect: few enough get lost that one soon comes through.
+        request_lost: chance(30).min(0.3),
         ..Chances::default()
     }
 }
