@@ -290,6 +290,7 @@ impl Controller {
             Action::Commit { batch, events } => match self.commit(&batch, now) {
                 Ok(()) => pass.emit(events),
                 Err(StoreError::Conflict { key, .. }) => {
+                    self.scheduler.not_written();
                     tracing::debug!(%key, "conflict; deciding again");
                 }
                 Err(error) => return Err(error),

@@ -99,6 +99,11 @@ fn batch(state: &State) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>
 }
 
 impl Scheduler {
+    /// A batch was not written, and with it perhaps the tables: the next decision brings them again.
+    pub(crate) fn not_written(&mut self) {
+        self.tables = None;
+    }
+
     /// Decides what is due. The caller carries the actions out, and then notes what waits.
     pub fn step(&mut self, state: &State, policies: &mut dyn Policies, now: Millis) -> Cycle {
         let (keys, alike) = batch(state);

@@ -269,6 +269,10 @@ impl<'a> Look<'a> {
         for (key, placed) in side.all() {
             for share in placed.shares.iter().filter(|share| share.cluster == cluster && share.pool == pool) {
                 let Some(work) = self.mirror.works.get(key) else { continue };
+                // What is kept of a workload whose size changed is not known to fit before its pods are made anew.
+                if self.before.get(key).is_some_and(|before| before.generation < work.resized.0) {
+                    return None;
+                }
                 let component = work.components.get(share.component as usize)?;
                 let requests = component.requests.as_ref()?;
                 let count = unbound(placed, share, seen.workloads.get(key).map(|seen| &**seen));

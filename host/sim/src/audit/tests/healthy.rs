@@ -1,5 +1,6 @@
 //! Nothing is found where nothing is wrong.
 
+use berth_control::ports::{Batch, Expected, Store, Write};
 use berth_core::ids::WorkloadKey;
 
 use super::*;
@@ -75,3 +76,27 @@ fn a_gang_whose_nodes_come_in_part_gives_them_back() {
     assert!(!shown && rig.simulation.nodes() == 2, "it holds nothing but the nodes that are always there");
     assert_eq!(rig.found(), [""; 0]);
 }
+
+/// The tables of a decision whose batch met another writer were taken for written, and those of later decisions were missing.
+#[test]
+fn a_conflict_loses_no_tables() {
+    let mut rig = Rig::new();
+    rig.apply(WEB);
+    let mut rival = true;
+    let mut store = rig.store.inner.clone();
+    rig.tamper(move |batch| {
+        if let Some(head) = batch.writes.iter().find(|write| write.key.kind.ends_with("/Plan"))
+            && std::mem::take(&mut rival)
+        {
+            // Somebody else writes the same object first.
+            let writes = vec![Write { expected: Expected::Anything, ..head.clone() }];
+            let entry =
+                berth_control::ports::HistoryEntry { at: rig::START, about: None, value: PLAN.as_bytes().into() };
+            store.commit(&Batch { writes, history: vec![entry] }).unwrap();
+        }
+    });
+    rig.run(200);
+    assert_eq!(rig.found(), [""; 0]);
+}
+
+const PLAN: &str = r#"{"plan": 1, "parent": 0, "changes": []}"#;
