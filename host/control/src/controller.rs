@@ -25,6 +25,10 @@ pub use apply::{Applied, ApplyOutcome, Refusal, Refused};
 pub use settled::{Settled, Stuck};
 use timed::Timed;
 
+/// Workloads whose manifests are compared with what members show in one pass, of those that nothing but a start calls for:
+/// so a start with a large fleet decides at once, and goes through all of them meanwhile.
+const VERIFIED_AT_ONCE: usize = 1_000;
+
 /// The world outside, as the ports have it.
 pub struct World<'a> {
     pub members: &'a mut dyn Members,
@@ -99,7 +103,9 @@ impl Controller {
         let stored = store.changes(Revision(0))?;
         let start = Millis(0);
         state.absorb(&stored, start);
+        drop(stored);
         state.settle(start);
+        state.dirty.unverified = std::mem::take(&mut state.dirty.manifests);
         Ok(Self { store, state, scheduler: scheduling::Scheduler::default(), news: Vec::new() })
     }
 
@@ -223,6 +229,9 @@ impl Controller {
 
     fn distribute(&mut self, pass: &mut Pass<'_, '_>) -> Result<bool, StoreError> {
         let mut keys = std::mem::take(&mut self.state.dirty.manifests);
+        for _ in 0..VERIFIED_AT_ONCE {
+            keys.extend(self.state.dirty.unverified.pop_first());
+        }
         while let Some((at, _)) = self.state.recheck.first().filter(|(at, _)| *at <= pass.now) {
             let at = *at;
             let later = self.state.recheck.split_off(&(at.plus(1), lowest()));
@@ -373,6 +382,7 @@ impl Controller {
         let mut wakes: Vec<Millis> = Vec::new();
         wakes.extend(state.queue.next(settings.backoff_ms.0));
         wakes.extend(state.recheck.first().map(|(at, _)| *at));
+        wakes.extend((!state.dirty.unverified.is_empty()).then_some(now));
         for (order, key) in &state.orders {
             if let Some((_, one)) = reservation::find(state, order, key) {
                 wakes.push(one.expires_at);

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::controller::Controller;
 use crate::history::{self, DecisionEntry, tables_key};
 use crate::ports::{NodeObservation, ObjectKey, Outcome, StoreError};
-use crate::record::key_of;
 use crate::state::{Member, State, WorkloadState};
 use crate::view::{
     CandidateRow, ClusterRow, DecisionRow, Explanation, PoolRow, ResourceUse, StockRow, Verdict, WorkloadAt,
@@ -129,9 +128,7 @@ impl Controller {
 
     /// Keys of all objects, placements included; ascending.
     pub fn keys(&self) -> Vec<ObjectKey> {
-        let placements = self.state.workloads().filter(|(_, workload)| workload.record().is_some());
-        let mut keys: Vec<ObjectKey> = placements.map(|(key, _)| key_of(key)).collect();
-        keys.extend(self.state.objects.keys().cloned());
+        let mut keys: Vec<ObjectKey> = self.state.placements.keys().chain(self.state.objects.keys()).cloned().collect();
         keys.sort();
         keys
     }

@@ -5,6 +5,7 @@
 //! never change it. Nothing here talks to a port.
 
 mod member;
+mod names;
 mod nodes;
 pub(crate) mod objects;
 mod observe;
@@ -50,6 +51,8 @@ pub struct State {
     pub(crate) settings: Settings,
     /// The newest change that is taken in.
     pub(crate) revision: Revision,
+    /// Names that many objects say, each once.
+    pub(crate) names: names::Names,
     /// All objects but placements, which are in `workloads`.
     pub(crate) objects: BTreeMap<ObjectKey, Kept>,
     /// Objects that cannot be read, and why. They are left alone, and everything else goes on.
@@ -130,6 +133,8 @@ pub(crate) struct Dirty {
     pub(crate) workloads: BTreeSet<WorkloadKey>,
     /// Workloads whose manifests at members may have to change.
     pub(crate) manifests: BTreeSet<WorkloadKey>,
+    /// Workloads of which a start does not know whether members have what they should; looked at little by little.
+    pub(crate) unverified: BTreeSet<WorkloadKey>,
     /// Workloads whose health changed.
     pub(crate) health: BTreeSet<WorkloadKey>,
     pub(crate) quotas: bool,

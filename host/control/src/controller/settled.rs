@@ -39,6 +39,7 @@ impl Controller {
         let state = &self.state;
         let dirty = &state.dirty;
         let open = !dirty.manifests.is_empty()
+            || !dirty.unverified.is_empty()
             || !dirty.workloads.is_empty()
             || !dirty.clusters.is_empty()
             || !dirty.rooms.is_empty()

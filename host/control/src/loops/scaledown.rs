@@ -19,9 +19,10 @@ pub fn step(state: &State, now: Millis) -> (Vec<Action>, Option<Millis>) {
         if member.object.is_none() || !member.reachable {
             continue;
         }
+        let mut nodes = member.nodes_by_pool();
         for (name, pool) in &member.pools {
             let look = Look { state, cluster, member, name, pool };
-            let at = look.step(now, &mut actions);
+            let at = look.step(nodes.remove(name).unwrap_or_default(), now, &mut actions);
             next = next.into_iter().chain(at).min();
         }
     }
@@ -41,10 +42,8 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// Removes what may go, and says when more may.
-    fn step(&self, now: Millis, actions: &mut Vec<Action>) -> Option<Millis> {
+    fn step(&self, here: Vec<&NodeObservation>, now: Millis, actions: &mut Vec<Action>) -> Option<Millis> {
         let rules = &self.pool.object.spec.scale_down;
-        let here: Vec<&NodeObservation> =
-            self.member.nodes.iter().map(|node| &**node).filter(|node| node.pool == *self.name).collect();
         let gone = here.iter().filter(|node| self.leaves(node, now)).count();
         let spare = here.len().saturating_sub(gone).saturating_sub(self.pool.object.spec.min as usize);
         if spare == 0 || self.in_use() {

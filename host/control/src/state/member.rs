@@ -41,6 +41,15 @@ pub struct Member {
 }
 
 impl Member {
+    /// Its nodes by pool, each ascending by name.
+    pub(crate) fn nodes_by_pool(&self) -> BTreeMap<&PoolName, Vec<&NodeObservation>> {
+        let mut pools: BTreeMap<&PoolName, Vec<&NodeObservation>> = BTreeMap::new();
+        for node in &self.nodes {
+            pools.entry(&node.pool).or_default().push(node);
+        }
+        pools
+    }
+
     /// Nodes of an order that are there and ready.
     pub(crate) fn arrived(&self, order: &OrderId) -> u32 {
         self.nodes.iter().filter(|node| node.ready && node.order.as_ref() == Some(order)).count() as u32

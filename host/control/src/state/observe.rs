@@ -85,10 +85,10 @@ impl State {
             self.take_nodes(name, &seen.nodes, &changes, now);
             self.dirty.rooms.insert(name.clone());
         }
-        self.take_workloads(name, &seen.workloads);
+        self.take_workloads(name, &seen.workloads, first);
         if turned {
             self.put_cluster(name);
-            self.turn(name, seen.reachable, now);
+            self.turn(name, seen.reachable, first, now);
         }
         events
     }
@@ -132,7 +132,7 @@ impl State {
         self.dirty.rooms.insert(cluster.clone());
     }
 
-    fn take_workloads(&mut self, cluster: &ClusterName, seen: &Workloads) {
+    fn take_workloads(&mut self, cluster: &ClusterName, seen: &Workloads, first: bool) {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
         for (key, after) in differences(&member.workloads, seen) {
             let before = match &after {
@@ -140,7 +140,10 @@ impl State {
                 None => member.workloads.remove(&key),
             };
             if before.as_ref().map(|one| &one.digest) != after.as_ref().map(|one| &one.digest) {
-                self.dirty.manifests.insert(key.clone());
+                match first {
+                    true => self.dirty.unverified.insert(key.clone()),
+                    false => self.dirty.manifests.insert(key.clone()),
+                };
             }
             if before.as_ref().map(|one| bound(one)) != after.as_ref().map(|one| bound(one)) {
                 self.dirty.unbound.insert((cluster.clone(), key.clone()));
@@ -165,10 +168,13 @@ impl State {
     }
 
     /// A cluster was lost, or is back: what is placed there is looked at again, and what goes everywhere may go there.
-    fn turn(&mut self, cluster: &ClusterName, reachable: bool, now: Millis) {
+    fn turn(&mut self, cluster: &ClusterName, reachable: bool, first: bool, now: Millis) {
         let Some(member) = self.clusters.get(cluster) else { return };
         let there: Vec<WorkloadKey> = member.placed.iter().chain(member.workloads.keys()).cloned().collect();
-        self.dirty.manifests.extend(there.iter().cloned());
+        match first {
+            true => self.dirty.unverified.extend(there.iter().cloned()),
+            false => self.dirty.manifests.extend(there.iter().cloned()),
+        }
         self.dirty.health.extend(there);
         if !reachable {
             return;

@@ -302,8 +302,14 @@ impl State {
 
     /// Takes in a workload's record, or that it is gone.
     pub(super) fn take_record(&mut self, key: &ObjectKey, record: Option<Record>, revision: Revision, now: Millis) {
-        let workload = match &record {
+        let mut record = record;
+        let workload = match &mut record {
             Some(record) => {
+                self.names.share_all(record);
+                // A workload's key is one, however many say it.
+                if let Some((known, _)) = self.workloads.get_key_value(&record.placement.workload) {
+                    record.placement.workload = known.clone();
+                }
                 let workload = record.placement.workload.clone();
                 self.placements.insert(key.clone(), workload.clone());
                 workload

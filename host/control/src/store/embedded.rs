@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{
     Builder, CommitError, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
@@ -26,7 +27,7 @@ const FILE: &str = "berth.redb";
 const HEAD: &str = "berth.head";
 const FORMAT: u64 = 1;
 /// Pages kept in memory; the controller reads everything once at start and holds it in its own form.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 32 << 20;
 
 /// `format` and `revision`.
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
@@ -273,6 +274,12 @@ fn newest(revision: u64, seen: Seen) -> Result<Revision, Fault> {
     }
 }
 
+fn share(known: &Arc<str>, name: &mut Arc<str>) {
+    if known == name {
+        name.clone_from(known);
+    }
+}
+
 /// Makes the tables if they are not there, checks the format and that nothing acknowledged is missing, drops records of
 /// deletions, and gives the newest revision. Nothing is written where a check fails.
 fn prepare(database: &Database, seen: Seen) -> Result<Revision, Fault> {
@@ -340,10 +347,17 @@ impl Store for EmbeddedStore {
             let objects = transaction.open_table(OBJECTS)?;
             let mut changes = Vec::new();
             if since == Revision(0) {
-                // Everything there is stands in the objects themselves; to look each up by revision would cost more.
+                // Everything there is stands in the objects themselves; to look each up by revision would cost more. Keys
+                // ascend, so that neighbours mostly have the same kind and namespace, and share them.
+                let mut last: Option<ObjectKey> = None;
                 for entry in objects.iter()? {
                     let (bytes, sealed) = entry?;
-                    let key = read_key(bytes.value()).ok_or_else(|| damaged("an object's key"))?;
+                    let mut key = read_key(bytes.value()).ok_or_else(|| damaged("an object's key"))?;
+                    if let Some(last) = &last {
+                        share(&last.kind, &mut key.kind);
+                        share(&last.namespace, &mut key.namespace);
+                    }
+                    last = Some(key.clone());
                     let stored = open_object(key, bytes.value(), sealed.value())?;
                     changes.extend(Some(stored).filter(|stored| stored.value.is_some()));
                 }
