@@ -223,6 +223,11 @@ impl Specimen {
             fs::write(scratch.path().join(name), bytes)?;
         }
         let content = Content::read(scratch.path()).context("the store is not sound to begin with")?;
+        // A process that died in the middle of a commit may have left a batch that nobody acknowledged. It was served now, so
+        // it is noted, and must not be taken back.
+        if let Some((head, _)) = files.get_mut(EmbeddedStore::FILES[1]) {
+            *head = fs::read(scratch.path().join(EmbeddedStore::FILES[1]))?;
+        }
         Ok(Self { files, content })
     }
 
@@ -319,8 +324,8 @@ fn difference(expected: &Content, found: &Content) -> String {
     format!("{missing} objects are missing, {wrong} were not written so, {kept} of {all} entries of the history")
 }
 
-/// The simulated fleet as it was saved; damaged as well.
-const WORLD: &str = "world.json";
+/// The simulated fleet as it was saved, and the fleet file as it was applied; damaged as well.
+const BESIDE: [&str; 2] = ["world.json", "fleet.yaml"];
 
 /// Starts the program `count` times on a folder of which one file is damaged. It must refuse, with its exit code and a
 /// message that names the file, or serve exactly what was there.
@@ -329,12 +334,20 @@ const WORLD: &str = "world.json";
 /// The first damage that was not met as it should be. The damaged folder is kept then, and named.
 pub fn start_damaged(options: &Options, dice: &mut Dice, count: u64) -> Result<Tally> {
     let (sound, before) = (data(&options.folder), older(&options.folder));
-    let expected = audit::stored(&Specimen::read(&sound, &before)?.content)?;
+    let specimen = Specimen::read(&sound, &before)?;
+    let expected = audit::stored(&specimen.content)?;
     let mut tally = Tally::default();
     let damaged = options.folder.join("damaged");
     for number in 0..count {
         copy(&sound, &damaged)?;
-        let name = if dice.chance(25) { WORLD } else { EmbeddedStore::FILES[usize::from(dice.chance(10))] };
+        for (name, (bytes, _)) in &specimen.files {
+            fs::write(damaged.join(name), bytes)?;
+        }
+        let name = if dice.chance(30) {
+            BESIDE[dice.below(2) as usize]
+        } else {
+            EmbeddedStore::FILES[usize::from(dice.chance(10))]
+        };
         let file = damaged.join(name);
         let mut bytes = fs::read(&file).with_context(|| file.display().to_string())?;
         let stale = fs::read(before.join(name)).unwrap_or_default();

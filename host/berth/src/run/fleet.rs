@@ -16,11 +16,14 @@ use berth_api::{Loaded, Object};
 use berth_control::store::EmbeddedStore;
 use berth_core::ids::Millis;
 use berth_sim::{Options, Simulation, Source};
+use sha2::{Digest, Sha256};
 
 use super::{Config, Fleet};
 use crate::fail::hinted;
 
 const APPLIED: &str = "fleet.yaml";
+/// Begins the first line of the fleet file as it is kept; a checksum of the rest follows.
+const SEAL: &str = "# As applied last, with sha256 ";
 const WORLD: &str = "world.json";
 const JOURNAL: &str = "world.journal";
 
@@ -96,8 +99,8 @@ impl Home {
     /// stays, unless the file changed it too.
     pub(crate) fn changed(&self, fleet: &FleetFile) -> anyhow::Result<Vec<Object>> {
         let objects = fleet.loaded.objects.clone();
-        let before = match fs::read_to_string(self.dir.join(APPLIED)) {
-            Ok(text) => text,
+        let before = match fs::read(self.dir.join(APPLIED)) {
+            Ok(bytes) => self.unsealed(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(objects),
             Err(error) => return Err(anyhow!(error).context("the fleet file that was applied last cannot be read")),
         };
@@ -110,7 +113,21 @@ impl Home {
     }
 
     pub(crate) fn applied(&self, fleet: &FleetFile) -> anyhow::Result<()> {
-        self.write(APPLIED, fleet.text.as_bytes())
+        self.write(APPLIED, format!("{SEAL}{}\n{}", digest(&fleet.text), fleet.text).as_bytes())
+    }
+
+    /// The fleet file as it was applied last, if it is what [`Home::applied`] wrote. One that is not would bring back objects
+    /// as the fleet file has them, over what was changed through the API.
+    fn unsealed(&self, bytes: &[u8]) -> anyhow::Result<String> {
+        let parts = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_prefix(SEAL)?.split_once('\n'));
+        match parts.filter(|(sum, text)| *sum == digest(text)) {
+            Some((_, text)) => Ok(text.to_owned()),
+            None => {
+                let what = format!("{} is not what was written", self.dir.join(APPLIED).display());
+                let hint = "put back a sound copy of the folder; or remove the file, and the whole fleet file is applied again";
+                Err(hinted(what, hint).into())
+            }
+        }
     }
 
     /// The simulated fleet as it was saved, or a new one. `objects` is what the store holds.
@@ -124,6 +141,10 @@ impl Home {
                 };
                 let restored = Simulation::restore(&bytes, &journal, objects, spec, source);
                 restored.with_context(|| format!("{} cannot be used", self.dir.join(WORLD).display()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.dir.join(JOURNAL).exists() => {
+                let what = format!("{} is missing, and its journal is there", self.dir.join(WORLD).display());
+                Err(hinted(what, "put back a sound copy of the folder, or start over with --fresh").into())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(Simulation::new(objects, spec, seed, EPOCH, source, Options::default())?)
@@ -169,6 +190,10 @@ impl Home {
         let written = written.and_then(|()| fs::rename(&partial, &file));
         written.with_context(|| hinted(format!("{} cannot be written", file.display()), "is the disk full?"))
     }
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn remove(file: &Path) -> io::Result<()> {

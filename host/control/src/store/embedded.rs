@@ -148,6 +148,9 @@ impl EmbeddedStore {
                 Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(&path)?;
             let (witness, seen) = Witness::open(&folder.join(HEAD)).map_err(|error| Fault::Other(Box::new(error)))?;
             let revision = prepare(&database, seen)?;
+            // The last batch may be on disk without its note, where the process died in between. From now on it is served, and
+            // must not be taken back.
+            witness.note(revision).map_err(|error| Fault::Other(Box::new(error)))?;
             Ok(Self { path: path.clone(), database, witness, revision, history_kept: HISTORY_KEPT })
         };
         guarded(open).map_err(|fault| {

@@ -167,6 +167,27 @@ fn a_folder_that_is_a_file_is_refused() {
     assert!(matches!(EmbeddedStore::open(&path), Err(StoreError::Open { .. })));
 }
 
+/// A process that dies between a batch and its note leaves a batch that the next one serves: then it is noted.
+#[test]
+fn what_is_served_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = folder.path().join("berth.head");
+    let mut store = EmbeddedStore::open(folder.path()).unwrap();
+    store.commit(&writes(vec![write("a", Expected::Absent, Some("1"))])).unwrap();
+    let before = fs::read(&head).unwrap();
+    store.commit(&writes(vec![write("b", Expected::Absent, Some("1"))])).unwrap();
+    let after = fs::read(&head).unwrap();
+    drop(store);
+    fs::write(&head, &before).unwrap();
+    assert_eq!(names(&EmbeddedStore::open(folder.path()).unwrap(), 0).len(), 2);
+    assert_eq!(fs::read(&head).unwrap(), after);
+    fs::write(&head, b"rubbish").unwrap();
+    let error = EmbeddedStore::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("berth.head") && error.contains("remove"), "{error}");
+    fs::remove_file(&head).unwrap();
+    assert_eq!(names(&EmbeddedStore::open(folder.path()).unwrap(), 0).len(), 2);
+}
+
 fn fill(folder: &Path) -> usize {
     let mut store = EmbeddedStore::open(folder).unwrap();
     for number in 0..20 {
