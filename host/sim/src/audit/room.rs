@@ -273,6 +273,10 @@ impl<'a> Look<'a> {
                 if self.before.get(key).is_some_and(|before| before.generation < work.resized.0) {
                     return None;
                 }
+                // A member whose scheduler preferred another pool once may do so again.
+                if drifts(placed, share, seen.workloads.get(key).map(|seen| &**seen)) {
+                    return None;
+                }
                 let component = work.components.get(share.component as usize)?;
                 let requests = component.requests.as_ref()?;
                 let count = unbound(placed, share, seen.workloads.get(key).map(|seen| &**seen));
@@ -281,6 +285,21 @@ impl<'a> Look<'a> {
         }
         Some(items)
     }
+}
+
+/// Whether more pods of a component are bound in some pool of the cluster than are placed there.
+fn drifts(
+    placed: &Placed,
+    share: &super::record::Share,
+    seen: Option<&berth_control::ports::WorkloadObservation>,
+) -> bool {
+    let at = seen.and_then(|seen| seen.components.get(share.component as usize));
+    at.into_iter().flat_map(|at| &at.bound).any(|(pool, count)| {
+        let here = placed.shares.iter().filter(|one| {
+            (one.component, &one.cluster, one.pool.as_str()) == (share.component, &share.cluster, pool.as_str())
+        });
+        *count > here.map(|one| one.replicas).sum::<u32>()
+    })
 }
 
 /// How many replicas of a share are certainly not bound: pods are counted over the whole cluster, since its own scheduler may
