@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::issue::{Issue, LoadError, did_you_mean};
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, MOST_TOLD, load};
 use crate::object::Object;
 use crate::resources::{Cluster, NodePool, Offering, Simulation};
 use crate::to_core;
@@ -25,6 +25,8 @@ struct Known<'a> {
     clusters: BTreeMap<&'a str, &'a Cluster>,
     pools: BTreeMap<&'a str, &'a NodePool>,
     offerings: BTreeMap<&'a str, &'a Offering>,
+    /// By provider and region.
+    offered: BTreeMap<(&'a str, &'a str), Vec<&'a Offering>>,
     /// Kind with its version, namespace and name.
     workloads: BTreeSet<(String, &'a str, &'a str)>,
 }
@@ -35,13 +37,18 @@ pub fn references(loaded: &Loaded) -> Vec<LoadError> {
         clusters: BTreeMap::new(),
         pools: BTreeMap::new(),
         offerings: BTreeMap::new(),
+        offered: BTreeMap::new(),
         workloads: BTreeSet::new(),
     };
     for object in &loaded.objects {
         match object {
             Object::Cluster(cluster) => drop(known.clusters.insert(&cluster.metadata.name, cluster)),
             Object::NodePool(pool) => drop(known.pools.insert(&pool.metadata.name, pool)),
-            Object::Offering(offering) => drop(known.offerings.insert(&offering.metadata.name, offering)),
+            Object::Offering(offering) => {
+                known.offerings.insert(&offering.metadata.name, offering);
+                let place = (offering.spec.provider.as_str(), offering.spec.region.as_str());
+                known.offered.entry(place).or_default().push(offering);
+            }
             Object::Manifest(manifest) => {
                 let kind = format!("{}/{}", manifest.api_version(), manifest.kind());
                 known.workloads.insert((kind, manifest.namespace(), manifest.name()));
@@ -53,6 +60,9 @@ pub fn references(loaded: &Loaded) -> Vec<LoadError> {
     let mut single: BTreeSet<&str> = BTreeSet::new();
     let mut keys = BTreeMap::new();
     for (object, place) in loaded.objects.iter().zip(&loaded.places) {
+        if errors.len() >= MOST_TOLD {
+            break;
+        }
         let mut issues = match object {
             Object::NodePool(pool) => known.pool(pool),
             Object::Simulation(simulation) => known.simulation(simulation),
@@ -91,12 +101,8 @@ impl Known<'_> {
             return vec![unknown("spec.cluster".to_owned(), "Cluster", &pool.spec.cluster, known)];
         };
         let mut issues = Vec::new();
-        let here: Vec<&Offering> = self
-            .offerings
-            .values()
-            .copied()
-            .filter(|it| it.spec.provider == cluster.spec.provider && it.spec.region == cluster.spec.region)
-            .collect();
+        let place = (cluster.spec.provider.as_str(), cluster.spec.region.as_str());
+        let here = self.offered.get(&place).map_or(&[][..], Vec::as_slice);
         let short = pool.spec.instance_types.iter().enumerate();
         let short = short.map(|(index, name)| (format!("spec.instanceTypes[{index}]"), name));
         let long = pool.spec.offerings.iter().enumerate().flat_map(|(index, selector)| {
@@ -119,7 +125,7 @@ impl Known<'_> {
                 }
             }
         }
-        if issues.is_empty() && to_core::pool_offerings(pool, cluster, here).is_empty() {
+        if issues.is_empty() && to_core::pool_offerings(pool, cluster, here.iter().copied()).is_empty() {
             let field = if pool.spec.offerings.is_empty() { "spec.instanceTypes" } else { "spec.offerings" };
             let problem = format!("selects no Offering in Cluster {:?}", cluster.metadata.name);
             let mend = "add an Offering of its provider and region in one of its zones, or select other ones";

@@ -1,5 +1,6 @@
 //! Faults in input: what is wrong where, and how to mend it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub struct Issue {
 
 impl Issue {
     pub fn new(field: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into(), mend: mend.into() }
+        Self { field: field.into(), problem: line(problem.into()), mend: line(mend.into()) }
     }
 
     /// The same fault in an object whose fields stand below `prefix`.
@@ -30,7 +31,7 @@ impl Issue {
 impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+            write!(f, "{}: ", plain(&self.field))?;
         }
         f.write_str(&self.problem)?;
         if !self.mend.is_empty() {
@@ -57,19 +58,47 @@ pub struct LoadError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        f.write_str(&plain(&self.file))?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
         write!(f, " (document {}): ", self.document)?;
         if !self.object.is_empty() {
-            write!(f, "{}: ", self.object)?;
+            write!(f, "{}: ", plain(&self.object))?;
         }
         write!(f, "{}", self.issue)
     }
 }
 
 impl std::error::Error for LoadError {}
+
+/// Bytes of one part of a message at the most: what it quotes of the input may be of any length.
+const LONGEST: usize = 512;
+
+fn line(text: String) -> String {
+    match plain(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(plain) => plain,
+    }
+}
+
+/// Text of the input as a part of one line: cut where it is long, and without characters that a terminal obeys.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST && !text.chars().any(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=text.len().min(LONGEST)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let mut plain: String = text[..end].chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect();
+    if end < text.len() {
+        plain.push('…');
+    }
+    Cow::Owned(plain)
+}
+
+/// Control characters, and those that turn the direction of what follows them.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
 
 /// `a` and `b` as one path; either may be empty, and `b` may be an index such as `[1].name`.
 pub fn join(a: &str, b: &str) -> String {
@@ -81,10 +110,14 @@ pub fn join(a: &str, b: &str) -> String {
     }
 }
 
+/// Known words that are compared with one that is not known.
+const MOST_KNOWN: usize = 1000;
+
 /// The known word that `word` was most probably meant to be.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
+        .take(MOST_KNOWN)
         .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= 1.max(candidate.len().min(word.len()) / 3))
         .min()
@@ -128,6 +161,14 @@ mod tests {
         assert_eq!(did_you_mean("spreadConstriants", known), Some("spreadConstraints"));
         assert_eq!(did_you_mean("colour", known), None);
         assert_eq!(did_you_mean("mx", ["min", "max"]), Some("max"));
+    }
+
+    #[test]
+    fn what_is_quoted_fits_a_line() {
+        assert_eq!(plain("short"), "short");
+        assert_eq!(plain("a\u{1b}[2J\nb\u{202e}"), "a [2J b ");
+        let issue = Issue::new("x".repeat(10_000), "é".repeat(10_000), "");
+        assert!(issue.problem.len() <= LONGEST + '…'.len_utf8() && issue.to_string().len() < 3 * LONGEST);
     }
 
     #[test]

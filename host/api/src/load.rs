@@ -54,11 +54,17 @@ pub fn load(file: &str, text: &str) -> Result<Loaded, Vec<LoadError>> {
         let issue = Issue::new("", problem, format!("split it into files of at most {MAX_BYTES} bytes"));
         return Err(vec![LoadError { file, document: 1, line: 0, object: String::new(), issue }]);
     }
-    let mut loader = Loader { file, loaded: Loaded::default(), errors: Vec::new(), seen: BTreeMap::new() };
+    let mut loader = Loader { file, loaded: Loaded::default(), errors: Vec::new(), spent: 0, seen: BTreeMap::new() };
     for (index, (offset, text)) in documents(text).into_iter().enumerate() {
         loader.document(index + 1, offset, text);
     }
     if loader.errors.is_empty() { Ok(loader.loaded) } else { Err(loader.errors) }
+}
+
+/// Adds what is told of one object, as far as there is room.
+fn tell(all: &mut Vec<LoadError>, one: impl Iterator<Item = LoadError>) {
+    let room = MOST_TOLD.saturating_sub(all.len());
+    all.extend(one.take(room));
 }
 
 /// Splits at document markers, which stand at the beginning of a line and nowhere else. Gives the lines before each part.
@@ -84,23 +90,32 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
     parts
 }
 
+/// Faults and warnings of one text that are told. Each costs a look into its object, and nobody reads more of them.
+pub const MOST_TOLD: usize = 200;
+
 struct Loader {
     file: Arc<str>,
     loaded: Loaded,
     errors: Vec<LoadError>,
+    /// Weight of what was read so far.
+    spent: usize,
     /// Line of each object so far.
     seen: BTreeMap<WorkloadKey, usize>,
 }
 
 impl Loader {
     fn document(&mut self, document: usize, offset: usize, text: &str) {
-        match yaml::parse(text) {
+        match yaml::parse(text, &mut self.spent) {
             Ok(nodes) => nodes.into_iter().for_each(|node| self.node(document, offset, node)),
             Err(error) => {
                 let line = if error.line > 0 { error.line + offset } else { offset + 1 };
                 let mend = "check indentation, quotes and brackets there";
                 let issue = Issue::new("", format!("cannot be read: {}", error.problem), mend);
-                self.errors.push(LoadError { file: self.file.clone(), document, line, object: String::new(), issue });
+                let file = self.file.clone();
+                tell(
+                    &mut self.errors,
+                    std::iter::once(LoadError { file, document, line, object: String::new(), issue }),
+                );
             }
         }
     }
@@ -125,28 +140,32 @@ impl Loader {
         let place = Place { file: self.file.clone(), document, line: line("") };
         match Object::parse(node.value()) {
             Ok(Parsed { object, warnings }) => {
-                self.loaded.warnings.extend(warnings.into_iter().map(|issue| {
+                let warnings = warnings.into_iter().map(|issue| {
                     let line = line(&issue.field);
                     LoadError { line, ..place.error(&object, issue) }
-                }));
+                });
+                tell(&mut self.loaded.warnings, warnings);
                 if let Some(first) = self.seen.insert(object.key(), place.line) {
                     let issue = Issue::new(
                         "metadata.name",
                         format!("is the same as that of the object at line {first}"),
                         "rename or remove one of them",
                     );
-                    self.errors.push(place.error(&object, issue));
+                    tell(&mut self.errors, std::iter::once(place.error(&object, issue)));
                 }
                 self.loaded.objects.push(object);
                 self.loaded.places.push(place);
             }
-            Err(issues) => self.errors.extend(issues.into_iter().map(|issue| LoadError {
-                file: place.file.clone(),
-                document,
-                line: line(&issue.field),
-                object: name_of(node),
-                issue,
-            })),
+            Err(issues) => {
+                let errors = issues.into_iter().map(|issue| LoadError {
+                    file: place.file.clone(),
+                    document,
+                    line: line(&issue.field),
+                    object: name_of(node),
+                    issue,
+                });
+                tell(&mut self.errors, errors);
+            }
         }
     }
 }

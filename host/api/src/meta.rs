@@ -50,6 +50,21 @@ fn is_label(name: &str, longest: usize) -> bool {
         && [name.bytes().next(), name.bytes().next_back()].into_iter().flatten().all(alphanumeric)
 }
 
+/// `version`, or `group/version`.
+pub fn is_api_version(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((group, version)) => is_subdomain(group) && is_dns_label(version),
+        None => is_dns_label(text),
+    }
+}
+
+/// A letter, then letters and digits.
+pub fn is_kind(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// `prefix/name` with an optional prefix, as label and annotation keys and taint keys are.
 pub fn is_qualified_name(key: &str) -> bool {
     match key.split_once('/') {

@@ -265,8 +265,16 @@ fn type_of(value: &Value) -> Result<(String, String), Vec<Issue>> {
             String::new()
         }
     };
-    let found = (text("apiVersion", "apps/v1"), text("kind", "Deployment"));
-    if issues.is_empty() { Ok(found) } else { Err(issues) }
+    let (api_version, kind) = (text("apiVersion", "apps/v1"), text("kind", "Deployment"));
+    if !api_version.is_empty() && !meta::is_api_version(&api_version) {
+        let mend = "write group/version, such as apps/v1, or v1";
+        issues.push(Issue::new("apiVersion", format!("{api_version:?} is no version of an API"), mend));
+    }
+    if !kind.is_empty() && !meta::is_kind(&kind) {
+        let mend = "use at most 63 letters and digits, such as Deployment";
+        issues.push(Issue::new("kind", format!("{kind:?} is no name of a kind"), mend));
+    }
+    if issues.is_empty() { Ok((api_version, kind)) } else { Err(issues) }
 }
 
 /// Kinds with a status that is stored. That of others is made when they are shown; what a user sends of it is left out, as

@@ -3,11 +3,7 @@
 mod read;
 mod write;
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
-
-use crate::issue::join;
 
 pub(crate) use read::parse;
 pub use write::write;
@@ -77,33 +73,35 @@ impl Node {
     }
 
     /// The line of the field at `path`, or of the nearest one above it.
+    ///
+    /// Goes down along the path alone: a large object with many faults must not cost its size for each of them in memory.
     pub(crate) fn line_of(&self, path: &str) -> usize {
-        let mut lines = BTreeMap::new();
-        self.collect_lines("", &mut lines);
-        let mut path = path;
-        loop {
-            match (lines.get(path), path.rfind(['.', '['])) {
-                (Some(line), _) => return *line,
-                (None, Some(end)) => path = &path[..end],
-                (None, None) => return self.line,
-            }
+        let (mut node, mut rest) = (self, path);
+        while let Some((inner, left)) = node.step(rest) {
+            (node, rest) = (inner, left);
         }
+        node.line
     }
 
-    fn collect_lines(&self, path: &str, lines: &mut BTreeMap<String, usize>) {
-        lines.entry(path.to_owned()).or_insert(self.line);
+    /// The child that `path` leads to, and what is left of the path there. Keys may have dots; the longest that fits is
+    /// meant.
+    fn step<'a>(&self, path: &'a str) -> Option<(&Node, &'a str)> {
+        let ends = |left: &str| left.is_empty() || left.starts_with(['.', '[']);
         match &self.kind {
-            Kind::Scalar(_) => {}
+            Kind::Scalar(_) => None,
             Kind::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    item.collect_lines(&format!("{path}[{index}]"), lines);
-                }
+                let (index, left) = path.strip_prefix('[')?.split_once(']')?;
+                Some((items.get(index.parse::<usize>().ok()?)?, left))
+            }
+            Kind::Map(entries) if path.starts_with('[') => {
+                entries.iter().find_map(|(key, node)| Some((node, path.strip_prefix(&format!("[{key:?}]"))?)))
             }
             Kind::Map(entries) => {
-                for (key, node) in entries {
-                    lines.entry(format!("{path}[{key:?}]")).or_insert(node.line);
-                    node.collect_lines(&join(path, key), lines);
-                }
+                let path = path.strip_prefix('.').unwrap_or(path);
+                let fits =
+                    |(key, _): &&(String, Node)| !key.is_empty() && path.strip_prefix(key.as_str()).is_some_and(ends);
+                let (key, node) = entries.iter().filter(fits).max_by_key(|(key, _)| key.len())?;
+                Some((node, &path[key.len()..]))
             }
         }
     }

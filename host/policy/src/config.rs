@@ -30,11 +30,14 @@ use berth_core::ids::PolicyName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::bounds::message;
 use crate::engine::Limits;
 use crate::set::Bindings;
 
 pub const CONFIG_FILE: &str = "policies.toml";
 const MAX_BYTES: u64 = 1 << 20;
+/// `[policy.NAME]`s of one file. Each is started and takes a first decision before the file is in force.
+const MAX_POLICIES: usize = 256;
 
 /// The file is refused whole; the policies in force stay.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,12 @@ pub enum ConfigError {
     Syntax(String),
     #[error("{CONFIG_FILE}: [policy.{name}] {what}")]
     Policy { name: String, what: String },
+    #[error(
+        "{CONFIG_FILE}: it has {0} policies, and {MAX_POLICIES} are allowed; put the others into another directory"
+    )]
+    TooMany(usize),
+    #[error("{CONFIG_FILE}: a policy is called {name:?}; use 1 to 63 of a-z, 0-9 and -")]
+    Name { name: String },
 }
 
 /// The file's contents, checked.
@@ -166,18 +175,32 @@ impl Config {
         ];
         for (binding, name) in bound {
             if let Some(name) = name {
-                *binding = PolicyName::new(name);
+                *binding = valid_name(&name)?;
             }
+        }
+        if raw.policy.len() > MAX_POLICIES {
+            return Err(ConfigError::TooMany(raw.policy.len()));
         }
         let policies = raw.policy.into_iter().map(|(name, raw)| policy(name, raw)).collect::<Result<_, _>>()?;
         Ok(Self { bindings, policies })
     }
 }
 
+fn valid_name(name: &str) -> Result<PolicyName, ConfigError> {
+    if is_name(name) { Ok(PolicyName::new(name)) } else { Err(ConfigError::Name { name: message(name.to_owned()) }) }
+}
+
+/// Whether a policy can be called so: as short and plain as one calls itself.
+pub(crate) fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(plain)
+}
+
 fn policy(name: String, raw: RawPolicy) -> Result<(PolicyName, PolicyConfig), ConfigError> {
+    valid_name(&name)?;
     let file = raw.file.unwrap_or_else(|| format!("{name}.wasm"));
-    if file.contains(['/', '\\']) || file.starts_with('.') {
-        let what = format!("file {file:?} must be the name of a file in the policy directory");
+    if file.is_empty() || file.contains(['/', '\\']) || file.contains(char::is_control) || file.starts_with('.') {
+        let what = message(format!("file {file:?} must be the name of a file in the policy directory"));
         return Err(ConfigError::Policy { name, what });
     }
     match raw.limits.limits() {
@@ -196,7 +219,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
         format!("line {line}, column {column}: ")
     });
     let hint = nearest(message).map(|name| format!("; did you mean `{name}`?"));
-    format!("{}{message}{}", place.unwrap_or_default(), hint.unwrap_or_default())
+    format!("{}{}{}", place.unwrap_or_default(), crate::bounds::message(message.to_owned()), hint.unwrap_or_default())
 }
 
 /// From "unknown field `x`, expected one of `a`, `b`": which of them `x` resembles.
@@ -250,6 +273,11 @@ mod tests {
         assert!(unknown.contains("line 2, column 1") && unknown.contains("did you mean `Aggregated`?"), "{unknown}");
         let escape = of("[policy.x]\nfile = \"../x.wasm\"\n");
         assert!(escape.contains("[policy.x]") && escape.contains("must be the name of a file"), "{escape}");
+        let name = of(&format!("[gang]\ndefault = \"{}\\n\"\n", "x".repeat(10_000)));
+        assert!(name.contains("use 1 to 63 of a-z") && name.len() < 1000 && !name.contains('\n'), "{name}");
+        let many: String = (0..300).map(|number| format!("[policy.p{number}]\n")).collect();
+        assert!(of(&many).contains("it has 300 policies, and 256 are allowed"), "{}", of(&many));
+        assert!(of("[policy.x]\nfile = \"\"\n").contains("must be the name of a file"));
         let zero = of("[policy.x]\nlimits = { fuel = 0 }\n");
         assert!(zero.contains("limits.fuel is 0"), "{zero}");
     }

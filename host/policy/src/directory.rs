@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use berth_core::ids::PolicyName;
 use serde_json::Value;
 
+use crate::bounds::message;
 use crate::config::{CONFIG_FILE, Config, PolicyConfig};
 use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, LoadError, Loaded};
@@ -167,8 +168,12 @@ impl Directory {
     }
 
     fn read(&self) -> Result<(Config, BTreeSet<String>), Refusal> {
-        let refusal =
-            |file: PathBuf, name: &str, reason: String| Refusal { name: name.into(), file, digest: "".into(), reason };
+        let refusal = |file: PathBuf, name: &str, reason: String| Refusal {
+            name: name.into(),
+            file,
+            digest: "".into(),
+            reason: message(reason),
+        };
         let listed = std::fs::read_dir(&self.path).and_then(|entries| {
             entries.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>, std::io::Error>>()
         });
@@ -211,7 +216,7 @@ impl Directory {
                 if let Some(was) = was.filter(|_| !away) {
                     policies.insert(name.clone(), was.clone());
                 }
-                refused.push(Refusal { name: name.to_string(), file, digest, reason: chain(&error) });
+                refused.push(Refusal { name: name.to_string(), file, digest, reason: message(chain(&error)) });
             }
         }
     }
@@ -230,6 +235,7 @@ impl Directory {
         let (digest, result) = self.compile(&path, &wanted.limits);
         let stem = file.trim_end_matches(".wasm").to_owned();
         let mut refuse = |reason: String| {
+            let reason = message(reason);
             refused.push(Refusal { name: stem.clone(), file: path.clone(), digest: digest.clone(), reason });
         };
         let loaded = result.and_then(|compiled| {
@@ -315,7 +321,7 @@ fn dangling(config: &Config, policies: &BTreeMap<PolicyName, Arc<Loaded>>, refus
                 format!("which is not loaded; loaded are: {}", loaded.join(", "))
             }
         };
-        let reason = format!("{binding} names {name}, {what}");
+        let reason = message(format!("{binding} names {name}, {what}"));
         return Some(Refusal { name: CONFIG_FILE.into(), file: CONFIG_FILE.into(), digest: "".into(), reason });
     }
     None

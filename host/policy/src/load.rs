@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::bounds;
+use crate::config::is_name;
 use crate::engine::{Limits, Runtime, failure};
 use crate::probe;
 use crate::stats::Stats;
@@ -206,8 +207,7 @@ fn check_interfaces(runtime: &Runtime, component: &Component) -> Result<Kind, Lo
 
 fn description(raw: RawDescription, kind: Kind) -> Result<Description, LoadError> {
     let invalid = |what: String| Err(LoadError::Description(what));
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if raw.name.is_empty() || raw.name.len() > 63 || !raw.name.chars().all(plain) {
+    if !is_name(&raw.name) {
         return invalid(format!("name {:?} must have 1 to 63 of a-z, 0-9 and -", raw.name));
     }
     if raw.kind != kind {

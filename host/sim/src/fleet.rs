@@ -45,6 +45,10 @@ pub(crate) struct OfferingConfig {
 
 /// GPUs of one node at the most.
 const MOST_GPUS: u64 = 1024;
+/// Pods of one node at the most: more than any kubelet takes.
+const MOST_PODS: u64 = 2500;
+/// Nodes of all pools at the most. Each is simulated by itself, and so is each of its pods.
+const MOST_NODES: u64 = 1_000_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
@@ -56,6 +60,12 @@ pub enum FleetError {
     NoOffering { pool: String, min: u32 },
     #[error("Offering {offering}: spec.allocatable: {gpus} GPUs on one node; use at most {MOST_GPUS}")]
     Gpus { offering: String, gpus: u64 },
+    #[error("Offering {offering}: spec.allocatable: {pods} pods on one node; use at most {MOST_PODS}")]
+    Pods { offering: String, pods: u64 },
+    #[error(
+        "NodePool {pool}: spec.max: the pools have up to {nodes} nodes with it; lower it, {MOST_NODES} can be simulated"
+    )]
+    Nodes { pool: String, nodes: u64 },
 }
 
 impl Fleet {
@@ -80,9 +90,14 @@ impl Fleet {
                 _ => {}
             }
         }
+        let mut nodes: u64 = 0;
         for object in objects {
             let Object::NodePool(pool) = object else { continue };
             let name = pool.metadata.name.clone();
+            nodes = nodes.saturating_add(u64::from(pool.spec.max));
+            if nodes > MOST_NODES {
+                return Err(FleetError::Nodes { pool: name, nodes });
+            }
             let no_cluster = || FleetError::NoCluster { pool: name.clone(), cluster: pool.spec.cluster.clone() };
             let cluster = clusters.get(pool.spec.cluster.as_str()).ok_or_else(no_cluster)?;
             let mut usable = to_core::pool_offerings(pool, cluster, offerings.iter().copied());
@@ -105,6 +120,10 @@ impl Fleet {
         let gpus = allocatable.get(berth_core::resources::GPU).copied().unwrap_or(0);
         if gpus > MOST_GPUS {
             return Err(FleetError::Gpus { offering: name, gpus });
+        }
+        let pods = allocatable.get(berth_core::resources::PODS).copied().unwrap_or(0);
+        if pods > MOST_PODS {
+            return Err(FleetError::Pods { offering: name, pods });
         }
         let stock = offering.status.as_ref().map(|status| Stock::from(&status.stock)).unwrap_or_default();
         let config = OfferingConfig { price: offering.spec.price, allocatable, capacity: capacity(&stock) };

@@ -77,8 +77,8 @@ impl Load {
     }
 
     /// Milliseconds after which nothing changes any more; for a series that repeats, how far it makes sense to look ahead.
-    fn horizon(&self) -> u64 {
-        let length = (self.requests.length() as f64 / self.speed.max(1e-6)) as u64;
+    pub(crate) fn horizon(&self) -> u64 {
+        let length = (self.requests.length() as f64 / self.speed) as u64;
         length.saturating_add(self.window_ms).saturating_add(STABILISATION_MS + 2 * PERIOD_MS)
     }
 }
@@ -109,7 +109,7 @@ impl Autoscaler {
         while state.ahead.is_none() && !state.exhausted {
             let at = state.next_tick;
             state.exhausted = at > end;
-            state.next_tick = at + PERIOD_MS;
+            state.next_tick = at.saturating_add(PERIOD_MS);
             state.recommended.retain(|(since, _)| at - since < STABILISATION_MS);
             state.recommended.push_back((at, load.replicas(at)));
             let highest = state.recommended.iter().map(|(_, replicas)| *replicas).max();

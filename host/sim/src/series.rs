@@ -4,6 +4,10 @@
 
 use crate::table::{Record, SeriesError, Table};
 
+/// Longest that a series may last, and the time of a simulation that follows it: a year. Whoever follows a series looks at
+/// each quarter of a minute of it.
+pub const LONGEST_MS: u64 = 366 * 86_400_000;
+
 /// Whether something is there, over time, by column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Availability {
@@ -138,6 +142,10 @@ impl<'a> Rows<'a> {
         let Some(since) = since else {
             return Err(fault(format!("{text} is before the row above it"), "sort the rows by time"));
         };
+        if since > LONGEST_MS {
+            let days = LONGEST_MS / 86_400_000;
+            return Err(fault(format!("{text} is more than {days} days after the first row"), "cut the file there"));
+        }
         self.first.get_or_insert(time);
         self.last = since;
         Ok(Some(Row { record, time: since }))

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_api::Object;
+use berth_api::issue::plain;
 use berth_api::resources::{FaultKind, SimulationSpec};
 use berth_control::ports::{Clock, Members, NodeProvider};
 use berth_core::fleet::{CapacityType, OfferingKey};
@@ -22,7 +23,7 @@ use crate::members::{Agenda, SimMembers};
 use crate::node::Scoring;
 use crate::provider::{ProviderTotals, SimProvider};
 use crate::random;
-use crate::series::{Availability, Requests};
+use crate::series::{Availability, LONGEST_MS, Requests};
 use crate::table::{SeriesError, Source};
 
 /// What a simulation does beyond what the fleet file says.
@@ -423,6 +424,12 @@ impl Simulation {
         for (number, wanted) in spec.load_series.iter().enumerate() {
             let requests = Requests::read(&wanted.file, &source.read(&wanted.file)?)?;
             let load = self.read_load(number, wanted, Arc::new(requests))?;
+            if load.horizon() > LONGEST_MS {
+                let field = format!("spec.loadSeries[{number}].speed");
+                let problem = format!("with it the load lasts more than {} days", LONGEST_MS / 86_400_000);
+                let mend = "use a higher speed, a shorter window or a shorter file".to_owned();
+                return Err(SimulationError::Spec { field, problem, mend });
+            }
             let length = load.requests.length() as f64 / load.speed;
             if !load.repeat {
                 ends.push(self.start.plus(length as u64));
@@ -524,8 +531,8 @@ impl Simulation {
 }
 
 fn spec_error(field: &str, value: &str, mend: &str, what: &str) -> SimulationError {
-    let problem = format!("{value:?} is no valid {what}");
-    SimulationError::Spec { field: field.to_owned(), problem, mend: mend.to_owned() }
+    let (problem, mend) = (format!("{value:?} is no valid {what}"), plain(mend).into_owned());
+    SimulationError::Spec { field: field.to_owned(), problem: plain(&problem).into_owned(), mend }
 }
 
 #[cfg(test)]

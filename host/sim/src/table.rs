@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use berth_api::issue::plain;
+
 /// Where series come from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -24,6 +26,11 @@ pub enum SeriesError {
     Cell { file: String, line: u64, column: String, problem: String, mend: String },
     #[error("{file}: {problem}; {mend}")]
     File { file: String, problem: String, mend: String },
+}
+
+/// What may quote the file, as part of a line.
+fn text(quoted: &str) -> String {
+    plain(quoted).into_owned()
 }
 
 impl Source {
@@ -95,7 +102,7 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn fault(&self, problem: &str, mend: &str) -> SeriesError {
-        SeriesError::File { file: self.file.to_owned(), problem: problem.to_owned(), mend: mend.to_owned() }
+        SeriesError::File { file: text(self.file), problem: text(problem), mend: text(mend) }
     }
 
     fn unreadable(&self, error: &csv::Error) -> SeriesError {
@@ -104,7 +111,12 @@ impl<'a> Table<'a> {
 
     pub(crate) fn cell(&self, record: &Record, column: &str, problem: String, mend: &str) -> SeriesError {
         let line = record.0.position().map_or(0, csv::Position::line);
-        let (file, column) = (self.file.to_owned(), column.to_owned());
-        SeriesError::Cell { file, line, column, problem, mend: mend.to_owned() }
+        SeriesError::Cell {
+            file: text(self.file),
+            line,
+            column: text(column),
+            problem: text(&problem),
+            mend: text(mend),
+        }
     }
 }

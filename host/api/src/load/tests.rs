@@ -162,6 +162,37 @@ fn a_text_that_is_too_large_is_refused() {
     assert!(faults(&" ".repeat(MAX_BYTES + 1))[0].contains("bytes"));
 }
 
+#[test]
+fn very_many_faults_are_told_in_part_and_cost_little() {
+    let labels: String = (0..50_000).map(|number| format!("    k{number}: [not a string]\n")).collect();
+    let long = format!("  {}:\n    k: [0]\n", "x".repeat(1 << 20));
+    let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n{long}  labels:\n{labels}");
+    let errors = load("x", &text).unwrap_err();
+    assert_eq!(errors.len(), MOST_TOLD);
+    assert_eq!((errors[0].line, &*errors[0].issue.field), (8, "metadata.labels[\"k0\"]"));
+}
+
+#[test]
+fn aliases_of_all_documents_count_together() {
+    // About a megabyte each once expanded, and far too much together.
+    let bomb = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\na: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n---\n";
+    let errors = faults(&bomb.repeat(1_000));
+    assert!(errors.iter().any(|error| error.contains("too large once aliases are expanded")), "{}", errors[0]);
+    let list = format!("{{\"a\": [{}0]}}", "[],".repeat(4 << 20));
+    assert!(faults(&list)[0].contains("too large"), "{:?}", faults(&list));
+}
+
+#[test]
+fn kinds_and_versions_are_names() {
+    for (version, kind) in [("v1", "Config Map"), ("v1", "../Secret"), ("a/b/c", "A"), ("/v1", "A"), ("V1", "A")] {
+        let text = format!("apiVersion: {version:?}\nkind: {kind:?}\nmetadata: {{name: a}}\n");
+        assert!(faults(&text)[0].contains("is no "), "{:?}", faults(&text));
+    }
+    let long = format!("apiVersion: v1\nkind: \"\\e[2J{}\"\nmetadata: {{name: a}}\n", "A".repeat(100_000));
+    let told = &faults(&long)[0];
+    assert!(told.len() < 2000 && !told.contains('\u{1b}'), "{told}");
+}
+
 proptest! {
     #[test]
     fn loading_random_text_never_panics(text in ".{0,300}") {

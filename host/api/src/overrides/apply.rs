@@ -185,7 +185,7 @@ fn text(manifest: &mut Manifest, overrider: &FieldOverrider) -> Result<(), Strin
     let Some(Value::String(text)) = manifest.value_mut().pointer_mut(&overrider.field_path) else {
         return Err(format!("there is no text at {}", overrider.field_path));
     };
-    let nodes = yaml::parse(text)
+    let nodes = yaml::parse(text, &mut 0)
         .map_err(|error| format!("{}: line {}: {}", overrider.field_path, error.line, error.problem))?;
     let [node] = &nodes[..] else {
         return Err(format!("{} is not one document", overrider.field_path));

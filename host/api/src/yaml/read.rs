@@ -16,27 +16,33 @@ use super::{Kind, Node, SyntaxError};
 
 /// Collections within collections.
 const MAX_DEPTH: usize = 64;
-/// Bytes of text and [`NODE_WEIGHT`] for each node, aliases and anchors counted as the copies that they make.
+/// Bytes of text and [`NODE_WEIGHT`] for each node, aliases and anchors counted as the copies that they make; of all
+/// documents of a file together.
 const MAX_WEIGHT: usize = 64 << 20;
 const NODE_WEIGHT: usize = 32;
 
-/// The documents of a YAML text, or the values of a JSON text.
-pub(crate) fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    if text.trim_start().starts_with('{') {
+/// The documents of a YAML text, or the values of a JSON text. `spent` is the weight of what was read of the same file
+/// before, and grows by what this text weighs.
+pub(crate) fn parse(text: &str, spent: &mut usize) -> Result<Vec<Node>, SyntaxError> {
+    let json_weight = spent.saturating_add(json_weight(text));
+    if text.trim_start().starts_with('{') && json_weight <= MAX_WEIGHT {
         let json = serde_json::Deserializer::from_str(text).into_iter::<Json>();
         if let Ok(nodes) = json.map(|node| node.map(|node| node.0)).collect::<Result<Vec<_>, _>>() {
+            *spent = json_weight;
             return Ok(nodes);
         }
     }
-    let mut options = Options::default();
-    options.set_emit_comments(false);
-    let mut builder = Builder::default();
-    for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) =
-            event.map_err(|error| SyntaxError { line: error.marker().line(), problem: error.info() })?;
-        builder.event(event, span).map_err(|problem| SyntaxError { line: span.start.line(), problem })?;
-    }
-    Ok(builder.roots)
+    let mut builder = Builder { weight: *spent, ..Builder::default() };
+    let read = builder.read(text);
+    // What was refused has cost as much as what was accepted.
+    *spent = builder.weight;
+    read.map(|()| builder.roots)
+}
+
+/// What a JSON text weighs at the most: every value but the first follows one of these.
+fn json_weight(text: &str) -> usize {
+    let nodes = text.bytes().filter(|byte| matches!(byte, b'[' | b'{' | b',' | b':')).count() + 1;
+    text.len().saturating_add(nodes.saturating_mul(NODE_WEIGHT))
 }
 
 /// A collection that is not closed yet.
@@ -72,6 +78,17 @@ struct Builder {
 }
 
 impl Builder {
+    fn read(&mut self, text: &str) -> Result<(), SyntaxError> {
+        let mut options = Options::default();
+        options.set_emit_comments(false);
+        for event in Parser::new_from_str_with_options(text, options) {
+            let (event, span) =
+                event.map_err(|error| SyntaxError { line: error.marker().line(), problem: error.info() })?;
+            self.event(event, span).map_err(|problem| SyntaxError { line: span.start.line(), problem })?;
+        }
+        Ok(())
+    }
+
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), String> {
         let line = span.start.line();
         match event {
@@ -112,7 +129,7 @@ impl Builder {
     fn charge(&mut self, weight: usize) -> Result<(), String> {
         self.weight = self.weight.saturating_add(weight);
         if self.weight > MAX_WEIGHT {
-            Err("the document is too large once aliases are expanded".to_owned())
+            Err("the file is too large once aliases are expanded".to_owned())
         } else {
             Ok(())
         }

@@ -5,6 +5,10 @@ use serde_json::json;
 
 use super::*;
 
+fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    super::parse(text, &mut 0)
+}
+
 fn read(text: &str) -> Value {
     match &parse(text).unwrap()[..] {
         [node] => node.value(),

@@ -40,7 +40,7 @@ pub(crate) enum Finish {
 }
 
 pub(crate) struct Engine {
-    pub(super) controller: Controller,
+    pub(crate) controller: Controller,
     pub(super) simulation: Simulation,
     pub(super) policies: PolicyHost,
     pub(super) story: Story,

@@ -51,7 +51,7 @@ pub(crate) struct Settings {
 }
 
 /// The API as it is served on `address`, but for what concerns connections.
-fn router(engine: Asker<Engine>, settings: &Settings, address: SocketAddr) -> Router {
+pub(crate) fn router(engine: Asker<Engine>, settings: &Settings, address: SocketAddr) -> Router {
     let Settings { tokens, hosts, limits, .. } = settings;
     let counts = Arc::new(Counts::default());
     let gate = Gate::new(tokens.clone(), Hosts::new(hosts, address), limits);

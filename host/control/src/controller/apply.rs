@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use berth_api::interpret::{self, Part};
 use berth_api::issue::did_you_mean;
+use berth_api::load::MOST_TOLD;
 use berth_api::{Issue, Object, to_core};
 use berth_core::fleet::OfferingKey;
 use berth_core::ids::{Millis, WorkloadKey};
@@ -192,7 +193,8 @@ impl Controller {
         Ok(applied.first().map_or(ApplyOutcome::Unchanged, |one| one.outcome))
     }
 
-    /// Every reference to what is not there, and whatever else would not make sense beside what is there already.
+    /// Every reference to what is not there, and whatever else would not make sense beside what is there already; of very
+    /// many the first.
     fn faults(&self, objects: &[Object]) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         let mut seen = BTreeSet::new();
@@ -203,6 +205,9 @@ impl Controller {
         let declared = |name: &str| self.state.clusters.get(name).is_some_and(|member| member.object.is_some());
         let mut trees: BTreeSet<Arc<str>> = self.state.quotas.keys().cloned().collect();
         for object in objects {
+            if refusals.len() >= MOST_TOLD {
+                break;
+            }
             let key = ObjectKey::from(&object.key());
             let mut issues = Vec::new();
             if !seen.insert(key.clone()) {

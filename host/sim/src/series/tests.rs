@@ -53,6 +53,20 @@ fn a_fault_names_file_line_column_and_mend() {
 }
 
 #[test]
+fn a_series_of_more_than_a_year_is_refused() {
+    let year = LONGEST_MS / 1000;
+    assert_eq!(
+        Requests::read("l.csv", &format!("time\n5\n{}\n", year + 5)).map(|series| series.times.len()).ok(),
+        Some(2)
+    );
+    let found = Requests::read("l.csv", "time\n0\n99999999999999\n").unwrap_err().to_string();
+    assert_eq!(
+        found,
+        "l.csv, line 3, column time: 99999999999999 is more than 366 days after the first row; cut the file there"
+    );
+}
+
+#[test]
 fn times_are_days_of_the_calendar() {
     let day = |text: &str| parse_time(text).unwrap() / 86_400_000;
     assert_eq!(day("2024-03-01T00:00:00") - day("2024-02-28T00:00:00"), 2);

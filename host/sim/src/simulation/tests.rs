@@ -544,3 +544,29 @@ fn what_the_document_names_must_be_there() {
         fault("{stockSeries: [{file: no.csv, columns: [{column: a, offerings: [v100-east]}]}]}").contains("no.csv")
     );
 }
+
+#[test]
+fn what_would_take_for_ever_or_all_memory_is_refused() {
+    let files = &[("load.csv", "time\n0\n86400\n")];
+    let load = |more: &str| {
+        let yaml = format!(
+            "{{loadSeries: [{{file: load.csv, workload: {{name: a}}, requestsPerSecond: 1, max: 1, {more}}}]}}"
+        );
+        Simulation::new(&fleet(), Some(&spec(&yaml)), 1, Millis(0), &Source::Embedded(files), Options::default())
+    };
+    assert!(load("speed: 1").is_ok());
+    for more in ["speed: 0.000001", "window: 1000d", "window: 99999999999d"] {
+        let told = load(more).unwrap_err().to_string();
+        assert!(
+            told.starts_with("Simulation: spec.loadSeries[0].speed: with it the load lasts more than 366"),
+            "{told}"
+        );
+    }
+    let fleet = |from: &str, to: &str| {
+        let objects = berth_api::load("x", &FLEET.replace(from, to)).unwrap().objects;
+        let made = Simulation::new(&objects, None, 1, Millis(0), &Source::Embedded(FILES), Options::default());
+        made.unwrap_err().to_string()
+    };
+    assert!(fleet("max: 6", "max: 4294967295").starts_with("NodePool gpu: spec.max"));
+    assert!(fleet("pods: 58", "pods: 1000000000").starts_with("Offering v100-east: spec.allocatable: 1000000000 pods"));
+}
