@@ -315,7 +315,8 @@ fn own(kind: &str, mut value: Value) -> Result<Object, Vec<Issue>> {
         return Err(issues);
     }
     fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Vec<Issue>> {
-        serde_json::from_value(value).map_err(|error| vec![Issue::new("", error.to_string(), "")])
+        serde_json::from_value(value)
+            .map_err(|error| vec![Issue::new("", error.to_string(), "check the type of what it names")])
     }
     let object = match kind {
         "Cluster" => Object::Cluster(typed(value)?),

@@ -50,14 +50,16 @@ const MOST_PODS: u64 = 2500;
 /// Nodes of all pools at the most. Each is simulated by itself, and so is each of its pods.
 const MOST_NODES: u64 = 1_000_000;
 
+/// Whether the clusters, pools and offerings among `objects` can be simulated.
+///
+/// # Errors
+/// The first that cannot.
+pub fn check_fleet(objects: &[Object]) -> Result<(), FleetError> {
+    Fleet::from_objects(objects).map(|_| ())
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    #[error("NodePool {pool}: spec.cluster: there is no Cluster {cluster:?}; name one that the fleet file defines")]
-    NoCluster { pool: String, cluster: String },
-    #[error(
-        "NodePool {pool}: spec.min: {min} nodes are wanted, but no Offering fits the pool; add one or set min to 0"
-    )]
-    NoOffering { pool: String, min: u32 },
     #[error("Offering {offering}: spec.allocatable: {gpus} GPUs on one node; use at most {MOST_GPUS}")]
     Gpus { offering: String, gpus: u64 },
     #[error("Offering {offering}: spec.allocatable: {pods} pods on one node; use at most {MOST_PODS}")]
@@ -72,7 +74,7 @@ impl Fleet {
     /// Reads the clusters, pools and offerings among `objects`; all others are ignored.
     ///
     /// # Errors
-    /// The first that does not fit the others.
+    /// The first that is too large to be simulated.
     pub(crate) fn from_objects(objects: &[Object]) -> Result<Self, FleetError> {
         let mut fleet = Self::default();
         let (mut clusters, mut offerings): (BTreeMap<&str, &api::Cluster>, Vec<&api::Offering>) = Default::default();
@@ -98,12 +100,9 @@ impl Fleet {
             if nodes > MOST_NODES {
                 return Err(FleetError::Nodes { pool: name, nodes });
             }
-            let no_cluster = || FleetError::NoCluster { pool: name.clone(), cluster: pool.spec.cluster.clone() };
-            let cluster = clusters.get(pool.spec.cluster.as_str()).ok_or_else(no_cluster)?;
+            // A cluster may be deleted before its pools, and what a pool orders before the pool.
+            let Some(cluster) = clusters.get(pool.spec.cluster.as_str()) else { continue };
             let mut usable = to_core::pool_offerings(pool, cluster, offerings.iter().copied());
-            if usable.is_empty() && pool.spec.min > 0 {
-                return Err(FleetError::NoOffering { pool: name, min: pool.spec.min });
-            }
             let price = |key: &OfferingKey| fleet.offerings.get(key).map_or(f64::MAX, |config| config.price);
             usable.sort_by(|one, other| price(one).total_cmp(&price(other)).then_with(|| one.cmp(other)));
             let spec = Arc::new(to_core::pool(pool, Vec::new()).spec);

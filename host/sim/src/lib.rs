@@ -30,7 +30,7 @@ mod table;
 
 pub use drive::{DriveError, Driver, Pass};
 pub use faults::Chances;
-pub use fleet::FleetError;
+pub use fleet::{FleetError, check_fleet};
 pub use manifest::DURATION_ANNOTATION;
 pub use members::SimMembers;
 pub use node::Scoring;

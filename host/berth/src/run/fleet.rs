@@ -56,6 +56,9 @@ impl FleetFile {
             }
         };
         let loaded = load_fleet(&name, &text).map_err(|errors| refused(&name, &errors))?;
+        berth_sim::check_fleet(&loaded.objects).map_err(|error| {
+            hinted(format!("{name} is refused\n  {error}"), "nothing was changed; mend it and start again")
+        })?;
         Ok(Self { name, text, loaded, source })
     }
 }

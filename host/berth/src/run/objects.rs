@@ -1,5 +1,7 @@
 //! Objects through the API: applied, deleted and read.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use berth_api::{LoadError, Loaded, Object, load};
 use berth_control::ports::ObjectKey;
@@ -47,6 +49,7 @@ impl Engine {
     }
 
     pub(crate) fn apply(&mut self, loaded: &Loaded, dry_run: bool) -> Result<Items<Outcome>, Refusal> {
+        self.fleet_fits(loaded)?;
         let now = self.simulation.now();
         let applied = if dry_run {
             self.controller.preview(&loaded.objects, now)
@@ -104,11 +107,22 @@ impl Engine {
         Ok(Items::all(keys.iter().zip(deleted).map(item).collect()))
     }
 
+    /// Whether the fleet could still be simulated with what is to be applied: known before anything is written, because a
+    /// store with a fleet that cannot be simulated would keep the program from starting again.
+    fn fleet_fits(&self, loaded: &Loaded) -> Result<(), Refusal> {
+        if !loaded.objects.iter().any(is_of_fleet) {
+            return Ok(());
+        }
+        let mut fleet: BTreeMap<_, Object> =
+            self.controller.fleet_objects().into_iter().map(|object| (object.key(), object)).collect();
+        fleet.extend(loaded.objects.iter().map(|object| (object.key(), object.clone())));
+        let fleet: Vec<Object> = fleet.into_values().collect();
+        berth_sim::check_fleet(&fleet).map_err(|error| invalid(vec![error.to_string()]))
+    }
+
     /// Lets the simulated fleet follow what was applied.
     fn fleet_changed(&mut self, loaded: &Loaded) -> Result<(), Refusal> {
-        let of_fleet =
-            |object: &Object| matches!(object, Object::Cluster(_) | Object::NodePool(_) | Object::Offering(_));
-        if loaded.objects.iter().any(of_fleet) {
+        if loaded.objects.iter().any(is_of_fleet) {
             self.simulation.set_fleet(&self.controller.fleet_objects()).map_err(|error| Refusal::internal(&error))?;
             // The journal goes with the fleet as it was.
             self.save().map_err(|error| Refusal::internal(error.as_ref()))?;
@@ -138,6 +152,10 @@ impl Engine {
             }
         }
     }
+}
+
+fn is_of_fleet(object: &Object) -> bool {
+    matches!(object, Object::Cluster(_) | Object::NodePool(_) | Object::Offering(_))
 }
 
 fn last(kind: &str) -> &str {
