@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// Each crate of the workspace with those of the workspace that it may use. Tests of a crate may use more.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("berth-core", &[]),
     ("berth-api", &["berth-core"]),
     ("berth-policy", &["berth-core"]),
