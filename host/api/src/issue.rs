@@ -75,6 +75,14 @@ impl std::error::Error for LoadError {}
 /// Bytes of one part of a message at the most: what it quotes of the input may be of any length.
 const LONGEST: usize = 512;
 
+/// A value of the input as a message quotes it: cut, so that what is said of it stays in sight.
+pub fn quoted(value: &serde_json::Value) -> String {
+    const LONGEST_QUOTE: usize = 80;
+    let text = value.to_string();
+    let end = (0..=text.len().min(LONGEST_QUOTE)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text }
+}
+
 fn line(text: String) -> String {
     match plain(&text) {
         Cow::Borrowed(_) => text,
@@ -167,6 +175,8 @@ mod tests {
     fn what_is_quoted_fits_a_line() {
         assert_eq!(plain("short"), "short");
         assert_eq!(plain("a\u{1b}[2J\nb\u{202e}"), "a [2J b ");
+        assert_eq!(quoted(&"1x".into()), "\"1x\"");
+        assert!(quoted(&"é".repeat(100).into()).ends_with("é…"));
         let issue = Issue::new("x".repeat(10_000), "é".repeat(10_000), "");
         assert!(issue.problem.len() <= LONGEST + '…'.len_utf8() && issue.to_string().len() < 3 * LONGEST);
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::issue::Issue;
+use crate::issue::{Issue, quoted};
 
 /// The part of `metadata` that Berth reads; everything else is kept as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,7 +105,7 @@ pub fn check(metadata: &Value, own: bool, namespaced: bool, issues: &mut Vec<Iss
         Some(Value::String(namespace)) if is_dns_label(namespace) => {}
         Some(other) => issues.push(Issue::new(
             "metadata.namespace",
-            format!("{other} is no namespace"),
+            format!("{} is no namespace", quoted(other)),
             "use at most 63 lower-case letters, digits and dashes",
         )),
     }
@@ -127,7 +127,7 @@ fn check_name(name: Option<&Value>, own: bool, issues: &mut Vec<Issue>) {
         }
         Some(other) => {
             let mend = "write it in quotes";
-            issues.push(Issue::new("metadata.name", format!("must be a string, not {other}"), mend));
+            issues.push(Issue::new("metadata.name", format!("must be a string, not {}", quoted(other)), mend));
             return;
         }
     };
@@ -168,7 +168,9 @@ fn check_labels(value: Option<&Value>, field: &str, labels: bool, issues: &mut V
             Value::String(_) => {
                 issues.push(Issue::new(&at, "is no valid label value", "use at most 63 letters, digits, -, _ and ."));
             }
-            other => issues.push(Issue::new(&at, format!("must be a string, not {other}"), "write it in quotes")),
+            other => {
+                issues.push(Issue::new(&at, format!("must be a string, not {}", quoted(other)), "write it in quotes"))
+            }
         }
     }
 }

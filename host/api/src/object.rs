@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::issue::{Issue, did_you_mean};
+use crate::issue::{Issue, did_you_mean, quoted};
 use crate::meta::{self, ObjectMeta};
 use crate::resources::{
     Cluster, DistributionPolicy, NodePool, Offering, OverridePolicy, Placement, QuotaTree, Simulation,
@@ -261,7 +261,11 @@ fn type_of(value: &Value) -> Result<(String, String), Vec<Issue>> {
             String::new()
         }
         Some(other) => {
-            issues.push(Issue::new(field, format!("must be a name, not {other}"), format!("for example {example}")));
+            issues.push(Issue::new(
+                field,
+                format!("must be a name, not {}", quoted(other)),
+                format!("for example {example}"),
+            ));
             String::new()
         }
     };

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use crate::duration::{Duration, DurationRange};
-use crate::issue::{Issue, did_you_mean, join};
+use crate::issue::{Issue, did_you_mean, join, quoted};
 use crate::quantity;
 use crate::resources::{
     Cluster, DistributionPolicy, NodePool, Offering, OverridePolicy, Placement, QuotaTree, Simulation,
@@ -106,7 +106,7 @@ impl<'a> Check<'a> {
         match format {
             "quantity" => {
                 if let Err(error) = quantity::from_value(value) {
-                    self.issue(path, format!("{value} {error}"), "");
+                    self.issue(path, format!("{} {error}", quoted(value)), "");
                 }
                 true
             }
@@ -114,10 +114,13 @@ impl<'a> Check<'a> {
                 let fault = match value.as_str() {
                     None => Some("must be a string such as 35s".to_owned()),
                     Some(text) if format == "berth-duration" => {
-                        Duration::parse(text).err().map(|error| format!("{text:?} {error}"))
+                        Duration::parse(text).err().map(|error| format!("{} {error}", quoted(value)))
                     }
                     Some(text) => DurationRange::parse(text).err().map(|error| {
-                        format!("{text:?} {error}, or a range of two from the shorter to the longer, such as 35s..55s")
+                        format!(
+                            "{} {error}, or a range of two from the shorter to the longer, such as 35s..55s",
+                            quoted(value)
+                        )
                     }),
                 };
                 if let Some(fault) = fault {

@@ -189,7 +189,7 @@ fn entry(row: usize, choices: &mut Choices<'_>) -> Entry {
         components,
         rules: Arc::new(rules(gang, choices)),
     };
-    Entry { workload: Arc::new(workload), current: None, since: Millis(0), leave: Vec::new() }
+    Entry { workload: Arc::new(workload), current: None, since: Millis(0), leave: Vec::new(), lost: false }
 }
 
 fn rules(gang: bool, choices: &mut Choices<'_>) -> Rules {
@@ -212,7 +212,11 @@ fn rules(gang: bool, choices: &mut Choices<'_>) -> Rules {
         group_use: choices.pick(&[GroupUse::FirstThatFits, GroupUse::FillInOrder]),
         tolerations: Vec::new(),
         spread: match choices.below(4) {
-            1 => vec![SpreadConstraint { by: SpreadBy::Cluster, max: 1 + choices.count(), min: choices.count() }],
+            1 => vec![SpreadConstraint {
+                by: SpreadBy::Cluster,
+                max: choices.count().saturating_add(1),
+                min: choices.count(),
+            }],
             2 => vec![SpreadConstraint { by: SpreadBy::Region, max: 1, min: 1 }],
             _ => Vec::new(),
         },

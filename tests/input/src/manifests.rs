@@ -46,7 +46,8 @@ pub(crate) fn read(text: &str) -> Option<Loaded> {
 }
 
 pub(crate) fn is_told_well(error: &LoadError, text: &str) {
-    let lines = text.matches('\n').count() + 2;
+    // A carriage return ends a line, too.
+    let lines = text.matches(['\n', '\r']).count() + 2;
     assert!((1..=lines).contains(&error.line), "a line that is not there: {error:?}");
     is_line(&error.to_string());
     assert!(says_how_to_mend(&error.issue), "a fault without a mend: {error:?}");

@@ -16,7 +16,7 @@ use berth_core::placement::{Placement, Share};
 use berth_core::workload::{Component, Shape};
 use serde_json::Value;
 
-use crate::issue::Issue;
+use crate::issue::{Issue, quoted};
 use crate::object::Manifest;
 
 pub use pod::{PodFacts, pod_requests};
@@ -212,7 +212,7 @@ impl Reader<'_> {
         if count.is_none() {
             self.issue(
                 field(pointer),
-                format!("{found} is no count"),
+                format!("{} is no count", quoted(found)),
                 format!("use a whole number from 0 to {}", i32::MAX),
             );
         }

@@ -13,6 +13,7 @@ use berth_core::workload::{Operator, Requirement, Shape, Toleration};
 use serde_json::Value;
 
 use super::Reader;
+use crate::issue::quoted;
 use crate::quantity;
 
 /// What else a pod says.
@@ -149,7 +150,7 @@ fn amounts(value: &Value, at: &str, reader: &mut Reader<'_>) -> Sum {
                     Ok(quantity) => {
                         sum.insert(name.clone(), quantity.nano());
                     }
-                    Err(error) => reader.issue(format!("{at}[{name:?}]"), format!("{value} {error}"), ""),
+                    Err(error) => reader.issue(format!("{at}[{name:?}]"), format!("{} {error}", quoted(value)), ""),
                 }
             }
         }
@@ -186,7 +187,7 @@ fn nodes(pod: &Value, at: &str, reader: &mut Reader<'_>) -> Vec<Vec<Requirement>
                         values: vec![value.into()],
                     }),
                     None => {
-                        let problem = format!("must be a string, not {value}");
+                        let problem = format!("must be a string, not {}", quoted(value));
                         reader.issue(format!("{at}.nodeSelector[{key:?}]"), problem, "write it in quotes");
                     }
                 }
