@@ -239,14 +239,18 @@ impl State {
         if std::mem::take(&mut self.dirty.quotas) {
             self.rebuild_quotas();
         }
-        for (cluster, key) in std::mem::take(&mut self.dirty.unbound) {
+        // What a cluster has is not known before it was seen, so nothing can be said to be without room there. All of it is
+        // looked at when it is.
+        let mut unbound = std::mem::take(&mut self.dirty.unbound);
+        unbound.retain(|(cluster, _)| !self.unseen(cluster));
+        for (cluster, key) in unbound {
             self.count_unbound(&cluster, &key);
             self.dirty.rooms.insert(cluster);
         }
         let declared = std::mem::take(&mut self.dirty.clusters);
         let rooms = std::mem::take(&mut self.dirty.rooms);
-        for cluster in declared.union(&rooms) {
-            self.refresh(cluster, declared.contains(cluster), now);
+        for cluster in declared.union(&rooms).filter(|cluster| !self.unseen(cluster)).cloned().collect::<Vec<_>>() {
+            self.refresh(&cluster, declared.contains(&cluster), now);
         }
     }
 }

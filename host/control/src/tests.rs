@@ -62,6 +62,19 @@ fn placed(state: &State, name: &str) -> Vec<(String, u32)> {
 }
 
 #[test]
+fn a_start_takes_nothing_for_lost_before_members_were_seen() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 3));
+    scene.add_nodes("b", "b-gpu", 3);
+    scene.steps();
+    scene.reopen();
+    let waits = |scene: &Scene| scene.controller.workloads().iter().any(|row| row.waiting.is_some());
+    assert!(!waits(&scene), "what is at a member is not known yet");
+    let report = scene.steps();
+    assert!(!waits(&scene) && report.decisions == 0);
+    assert_eq!((placed(scene.controller.state(), "web"), scene.settled()), (vec![("b".to_owned(), 3)], Settled::Done));
+}
+
+#[test]
 fn replicas_go_to_nodes_that_are_there() {
     let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 3));
     scene.add_nodes("b", "b-gpu", 3);

@@ -82,6 +82,11 @@ impl State {
         seen.and_then(|seen| seen.components.get(component as usize)).map_or(0, |seen| seen.ready)
     }
 
+    /// Whether a cluster is declared and was never observed.
+    pub(super) fn unseen(&self, cluster: &ClusterName) -> bool {
+        self.clusters.get(cluster).is_some_and(|member| member.object.is_some() && !member.seen)
+    }
+
     /// Whether a cluster is declared and answers.
     pub(crate) fn reachable(&self, cluster: &ClusterName) -> bool {
         self.clusters.get(cluster).is_some_and(|member| member.object.is_some() && member.reachable)

@@ -77,6 +77,10 @@ impl State {
             events.push(Event { at: now, what: What::ClusterLost { cluster: name.clone() } });
         }
         member.seen = true;
+        if first {
+            self.dirty.clusters.insert(name.clone());
+            self.dirty.unbound.extend(member.placed.iter().map(|key| (name.clone(), key.clone())));
+        }
         member.reachable = seen.reachable;
         member.since = seen.since;
         let changes = nodes::changes(&member.nodes, &seen.nodes);
