@@ -91,7 +91,11 @@ impl<'a> Run<'a> {
         let controller = Controller::open(Box::new(vault.for_controller()), settings);
         let controller = controller.map_err(|error| failed(error.to_string()))?;
         let source = Source::Texts(BTreeMap::new());
-        let spec = SimulationSpec::default();
+        let spec = SimulationSpec {
+            pod_start: scenario.pod_start,
+            node_start: scenario.node_start,
+            ..SimulationSpec::default()
+        };
         let simulation = Simulation::new(&[], Some(&spec), scenario.seed, START, &source, Options::default());
         let simulation = simulation.map_err(|error| failed(error.to_string()))?;
         Ok(Self {

@@ -1,5 +1,6 @@
 //! Draws a whole run from its seed: the fleet, what runs in it, what people do over some hours, and what goes wrong.
 
+use berth_api::duration::{Duration, DurationRange};
 use berth_api::{Object, to_core};
 use berth_control::ports::ObjectKey;
 use berth_core::fleet::OfferingKey;
@@ -25,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) disk: bool,
     /// From the beginning of the run to the end of all faults.
     pub(crate) length: u64,
+    pub(crate) pod_start: DurationRange,
+    pub(crate) node_start: DurationRange,
     pub(crate) script: Vec<Entry>,
 }
 
@@ -40,12 +43,21 @@ impl Scenario {
         draft.troubles(seed, wasm);
         let mut script = draft.script;
         script.sort_by_key(|entry| entry.at);
-        Self { seed, wasm, disk: seed % SHARE == 9, length, script }
+        let mut dice = Dice::new(seed, "starts");
+        let pod_start = range(&mut dice, 0, 120);
+        // Some nodes take longer than a reservation holds.
+        let node_start = if dice.chance(15) { range(&mut dice, 300, 900) } else { range(&mut dice, 10, 120) };
+        Self { seed, wasm, disk: seed % SHARE == 9, length, pod_start, node_start, script }
     }
 }
 
 pub(crate) fn has_components(seed: u64) -> bool {
     seed % SHARE == 5
+}
+
+fn range(dice: &mut Dice, min: u64, max: u64) -> DurationRange {
+    let (one, other) = (dice.between(min, max), dice.between(min, max));
+    DurationRange { min: Duration::from_seconds(one.min(other)), max: Duration::from_seconds(one.max(other)) }
 }
 
 struct Draft {
