@@ -4,11 +4,13 @@
 mod crash;
 mod world;
 
+use std::sync::Arc;
+
 use berth_core::ids::{ClusterName, WorkloadKey};
 use berth_core::reason::Code;
 
 use crate::controller::{ApplyOutcome, Refused, Settled, Stuck};
-use crate::ports::{Batch, Expected, ObjectKey, Store, Write};
+use crate::ports::{Batch, Expected, ObjectKey, OrderState, Store, Write};
 use crate::state::State;
 use world::{STATE, Scene, fleet};
 
@@ -630,4 +632,63 @@ spec:
         assert_eq!(total(&scene), 3, "{:?}", scene.said());
         scene.reopen();
     }
+}
+
+#[test]
+fn an_expired_order_is_held_until_it_is_cancelled() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 1));
+    scene.provider.lead_ms = 3_600_000;
+    scene.run_for(30_000);
+    let first = scene.provider.accepted[0].id.clone();
+    scene.provider.lead_ms = 40_000;
+    scene.provider.deaf = 2;
+    scene.run_for(800_000);
+    assert_eq!(scene.provider.orders[&first].1, OrderState::Cancelled, "{:?}", scene.said());
+    assert_eq!(scene.nodes("a") + scene.nodes("b"), 1);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
+#[test]
+fn a_node_that_does_not_go_is_told_again_without_anything_else_happening() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
+    scene.run_for(120_000);
+    scene.controller.scale(&key("web"), 0, scene.clock.0).unwrap();
+    scene.provider.deaf = 3;
+    scene.run_for(2_000_000);
+    assert_eq!((scene.provider.deaf, scene.nodes("a")), (0, 0), "{:?}", scene.said());
+}
+
+#[test]
+fn nodes_on_order_count_although_their_offering_is_gone() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 4));
+    scene.steps();
+    let in_flight = |scene: &Scene| -> u32 {
+        let state = scene.controller.state();
+        let rows = state.clusters["a"].pools.values().filter_map(|pool| pool.row);
+        let inputs = rows.filter_map(|row| state.snapshot().pool_input(row));
+        inputs.flat_map(|input| &input.in_flight).map(|one| one.nodes).sum()
+    };
+    assert_eq!(in_flight(&scene), 4);
+    let offering = scene.controller.keys().into_iter().find(|key| key.kind.ends_with("/Offering")).unwrap();
+    scene.controller.delete(&offering, scene.clock.0).unwrap();
+    for _ in 0..2 {
+        scene.step_at_most(0);
+        assert_eq!(in_flight(&scene), 4);
+        scene.reopen();
+    }
+}
+
+#[test]
+fn a_decision_after_a_conflict_brings_its_tables_along() {
+    let mut scene = scene(&[("a", 1.0)], "");
+    scene.steps();
+    scene.apply(&deployment("web", 1));
+    // Another process has planned meanwhile.
+    let value: Arc<[u8]> = br#"{"plan":7,"decidedAt":0}"#.as_slice().into();
+    let write = Write { key: crate::state::head_key(), expected: Expected::Anything, value: Some(value) };
+    scene.store.commit(&Batch { writes: vec![write], history: Vec::new() }).unwrap();
+    scene.run_for(120_000);
+    assert_eq!(placed(scene.controller.state(), "web"), [("a".to_owned(), 1)]);
+    let explained = scene.controller.explain(&key("web")).unwrap().unwrap();
+    assert!(explained.clusters.iter().any(|verdict| verdict.replicas == 1), "{explained:?}");
 }

@@ -66,6 +66,7 @@ fn ended(
             Some(Ended::Failed { cause, delivered })
         }
         Some(OrderState::Failed { .. }) if arrived >= one.order.nodes => Some(Ended::Rest),
+        Some(OrderState::Cancelled) if now >= one.expires_at => Some(Ended::Expired),
         Some(OrderState::Cancelled) => Some(Ended::Unwanted),
         known => given_up(state, key, record, one, known.as_ref(), now),
     }
@@ -115,13 +116,7 @@ fn conclude(
         Ended::Unwanted => {}
     }
     let events = events.into_iter().map(|what| Event { at: now, what }).collect();
-    let mut actions = Vec::new();
-    if ended == Ended::Expired {
-        // Nodes that would still come are cancelled before the order is forgotten.
-        actions.push(Action::Cancel(id.clone()));
-    }
-    actions.push(Action::Commit { batch, events });
-    actions
+    vec![Action::Commit { batch, events }]
 }
 
 fn failure(state: &State, offering: &OfferingKey, cause: OrderFailure, now: Millis) -> Option<Write> {

@@ -13,6 +13,9 @@ use crate::ports::{NodeProvider, OrderState};
 use crate::record::{Record, Reservation};
 use crate::state::State;
 
+/// How often an expired order is cancelled before it is given up although the provider says that it is pending.
+const CANCELS: u64 = 10;
+
 /// What to do about one live order now; how orders ended is left to [`crate::loops::pools`].
 pub fn step(state: &State, provider: &dyn NodeProvider, now: Millis) -> Vec<Action> {
     let mut actions = Vec::new();
@@ -26,7 +29,7 @@ pub fn step(state: &State, provider: &dyn NodeProvider, now: Millis) -> Vec<Acti
             if !state.order_sent.contains_key(id) {
                 actions.push(Action::Emit(ordered(key, one, now)));
             }
-        } else if !wanted && known == Some(OrderState::Pending) && !sent {
+        } else if (!wanted || now >= one.expires_at) && known == Some(OrderState::Pending) && !sent {
             actions.push(Action::Cancel(id.clone()));
         }
     }
@@ -42,10 +45,12 @@ pub(crate) fn given_up(
     known: Option<&OrderState>,
     now: Millis,
 ) -> Option<Ended> {
-    if now >= one.expires_at {
-        return Some(Ended::Expired);
-    }
     let open = known == Some(&OrderState::Pending);
+    if now >= one.expires_at {
+        // It is held until the provider has cancelled it, or its nodes would come for nobody; but not for ever.
+        let patience = state.settings.resend_ms.saturating_mul(CANCELS);
+        return (!open || now.since(one.expires_at) >= patience).then_some(Ended::Expired);
+    }
     (!wanted(state, key, record, one) && !open).then_some(Ended::Unwanted)
 }
 

@@ -45,9 +45,13 @@ impl Look<'_> {
     fn step(&self, here: Vec<&NodeObservation>, now: Millis, actions: &mut Vec<Action>) -> Option<Millis> {
         let rules = &self.pool.object.spec.scale_down;
         let gone = here.iter().filter(|node| self.leaves(node, now)).count();
+        // One that was told to go and is still there is told again.
+        let told =
+            here.iter().filter(|node| self.leaves(node, now)).filter_map(|node| self.member.removing.get(&node.name));
+        let again = told.min().map(|at| at.plus(self.state.settings.scale_down_scan_ms));
         let spare = here.len().saturating_sub(gone).saturating_sub(self.pool.object.spec.min as usize);
         if spare == 0 || self.in_use() {
-            return None;
+            return again;
         }
         let cooled = self.pool.last_added.plus(rules.cool_down.millis());
         let mut waiting = Vec::new();
@@ -58,10 +62,10 @@ impl Look<'_> {
         }
         waiting.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
         waiting.truncate(spare);
-        let mut next = None;
+        let mut next = again;
         for (due, node) in waiting {
             if due > now {
-                next = next.or(Some(due));
+                next = next.into_iter().chain([due]).min();
                 continue;
             }
             let idle = node.idle_since.map_or(0, |since| now.since(since)) / 1000;

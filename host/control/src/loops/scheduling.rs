@@ -313,12 +313,14 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
     record.reservations.extend(orders);
     let Some(old) = old else { return record };
     let grace = state.workloads.get(&change.placement.workload).and_then(|workload| workload.workload.as_ref().ok());
+    // A gang runs in one place: nothing of it stays behind, also where it was none when it began to move.
+    let gang = grace.is_some_and(|workload| workload.rules.gang);
     let grace = grace.map_or(0, |workload| workload.rules.failover.grace_ms);
-    record.retiring = old.retiring.clone();
+    record.retiring = if gang { Vec::new() } else { old.retiring.clone() };
     for one in &old.moves {
         let gone = old.placement.at(one.component, &one.cluster);
         let gone = gone.saturating_sub(record.placement.at(one.component, &one.cluster)).min(one.replicas);
-        if gone > 0 && one.how == How::Gracefully {
+        if gone > 0 && one.how == How::Gracefully && !gang {
             let until = now.plus(grace);
             let (component, cluster) = (one.component, one.cluster.clone());
             record.retiring.push(Retiring { component, cluster, replicas: gone, until });

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_api::to_core;
-use berth_core::fleet::{Free, InFlight, ObservedNodes, PoolInput};
+use berth_core::fleet::{Free, InFlight, ObservedNodes, Offering, OfferingKey, PoolInput, Stock, StockState};
 use berth_core::ids::{ClusterName, Millis, OfferingRow, PoolName, PoolRow, ShapeRow, WorkloadKey};
 use berth_core::placement::Share;
+use berth_core::resources::NamedAmounts;
 use berth_core::workload::Shape;
 
 use super::{State, WorkloadState};
@@ -159,11 +160,11 @@ impl State {
         unbound: &[Unbound],
     ) -> Option<PoolInput> {
         let alike = self.clusters.get(cluster)?.groups.of(pool);
-        // Nodes in flight of an offering that the pool may not use any more still come.
+        // Nodes in flight of an offering that the pool may not use any more, or that is gone, still come.
         let in_flight: Vec<InFlight> = self
             .in_flight(cluster, pool)
-            .iter()
-            .filter_map(|(key, nodes)| Some(InFlight { offering: self.snapshot.offering_row(key)?, nodes: *nodes }))
+            .into_iter()
+            .map(|(key, nodes)| InFlight { offering: self.row_of(key), nodes })
             .collect();
         let mut observed: Vec<ObservedNodes> = Vec::with_capacity(alike.len());
         for (node, count) in alike {
@@ -178,12 +179,18 @@ impl State {
         Some(PoolInput { observed, in_flight, unbound })
     }
 
+    /// An offering's row. One that is gone, and was before this process started, stands for nodes of which nothing is known.
+    fn row_of(&mut self, key: OfferingKey) -> OfferingRow {
+        if let Some(row) = self.snapshot.offering_row(&key) {
+            return row;
+        }
+        let stock = Stock { state: StockState::OutOfStock, ..Stock::default() };
+        let allocatable = self.snapshot.amounts(&NamedAmounts::new());
+        self.snapshot.upsert_offering(Offering { key, price: 0.0, interruption: 0.0, allocatable, stock, in_flight: 0 })
+    }
+
     /// Nodes on order for a pool by offering, without those that arrived.
-    pub(crate) fn in_flight(
-        &self,
-        cluster: &ClusterName,
-        pool: &PoolName,
-    ) -> BTreeMap<berth_core::fleet::OfferingKey, u32> {
+    pub(crate) fn in_flight(&self, cluster: &ClusterName, pool: &PoolName) -> BTreeMap<OfferingKey, u32> {
         let mut nodes = BTreeMap::new();
         let Some(member) = self.clusters.get(cluster) else { return nodes };
         for key in &member.ordering {

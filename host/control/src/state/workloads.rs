@@ -421,7 +421,8 @@ impl State {
         let since = match (&old, &state.record) {
             (Some(old), _) => old.since,
             (None, None) => state.created,
-            (None, Some(_)) => now,
+            // When the process starts it is not known since when; not before it was last decided.
+            (None, Some((record, _))) => now.max(record.placement.decided_at),
         };
         let waiting = match &old {
             Some(old) if old.cause == cause => old.clone(),

@@ -137,7 +137,17 @@ pub(super) struct FakeProvider {
     pub(super) lead_ms: u64,
     /// Why orders beyond the stock fail.
     pub(super) cause: Option<OrderFailure>,
+    /// Requests to cancel or remove that get lost before one is heard.
+    pub(super) deaf: u32,
     now: Millis,
+}
+
+impl FakeProvider {
+    fn is_deaf(&mut self) -> bool {
+        let deaf = self.deaf > 0;
+        self.deaf = self.deaf.saturating_sub(1);
+        deaf
+    }
 }
 
 impl NodeProvider for FakeProvider {
@@ -150,6 +160,9 @@ impl NodeProvider for FakeProvider {
     }
 
     fn cancel(&mut self, order: &OrderId) {
+        if self.is_deaf() {
+            return;
+        }
         if let Some((_, state, _)) = self.orders.get_mut(order)
             && *state == OrderState::Pending
         {
@@ -158,6 +171,9 @@ impl NodeProvider for FakeProvider {
     }
 
     fn remove(&mut self, cluster: &ClusterName, _pool: &PoolName, node: &Arc<str>) {
+        if self.is_deaf() {
+            return;
+        }
         self.removed.push((cluster.clone(), node.clone()));
     }
 

@@ -13,6 +13,8 @@ use super::store::{Change, Mirror};
 
 /// Milliseconds after which an order that should have ended must have.
 const GRACE_MS: u64 = 120_000;
+/// For how long an expired reservation may be held until its order is cancelled.
+const CANCEL_MS: u64 = 420_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Orders {
@@ -50,7 +52,8 @@ impl Orders {
                 }
                 if one.expires_at < sight.now.0 {
                     let what = || format!("held for {key}, expired at {}", one.expires_at);
-                    lasting.note(Invariant::ReservationLeaked, about(), GRACE_MS, found, what);
+                    // It is cancelled first, as often as it takes.
+                    lasting.note(Invariant::ReservationLeaked, about(), CANCEL_MS, found, what);
                 }
             }
         }

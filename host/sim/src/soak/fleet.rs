@@ -140,7 +140,8 @@ pub(crate) fn pool(dice: &mut Dice, name: &str, cluster: &str) -> Value {
         spec["taints"] = json!([{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]);
     }
     if dice.chance(30) {
-        spec["min"] = dice.between(1, 2).into();
+        let max = spec["max"].as_u64().unwrap_or(1);
+        spec["min"] = dice.between(1, 2).min(max).into();
     }
     json!({"apiVersion": API, "kind": "NodePool", "metadata": {"name": name}, "spec": spec})
 }

@@ -45,8 +45,11 @@ impl Scenario {
         script.sort_by_key(|entry| entry.at);
         let mut dice = Dice::new(seed, "starts");
         let pod_start = range(&mut dice, 0, 120);
-        // Some nodes take longer than a reservation holds.
-        let node_start = if dice.chance(15) { range(&mut dice, 300, 900) } else { range(&mut dice, 10, 120) };
+        // Some nodes take longer than a reservation holds; but not all of an offering, or nothing would ever come to rest.
+        let node_start = match dice.chance(15) {
+            true => DurationRange { min: Duration::from_seconds(200), max: Duration::from_seconds(650) },
+            false => range(&mut dice, 10, 120),
+        };
         Self { seed, wasm, disk: seed % SHARE == 9, length, pod_start, node_start, script }
     }
 }
