@@ -649,16 +649,6 @@ fn an_expired_order_is_held_until_it_is_cancelled() {
 }
 
 #[test]
-fn a_node_that_does_not_go_is_told_again_without_anything_else_happening() {
-    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
-    scene.run_for(120_000);
-    scene.controller.scale(&key("web"), 0, scene.clock.0).unwrap();
-    scene.provider.deaf = 3;
-    scene.run_for(2_000_000);
-    assert_eq!((scene.provider.deaf, scene.nodes("a")), (0, 0), "{:?}", scene.said());
-}
-
-#[test]
 fn nodes_on_order_count_although_their_offering_is_gone() {
     let mut scene = scene(&[("a", 1.0)], &deployment("web", 4));
     scene.steps();

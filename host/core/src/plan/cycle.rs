@@ -90,7 +90,7 @@ impl Planner {
             cycle.place(&tickets[admitted.ticket], &admitted.sizes, &admitted.except);
         }
 
-        // Phase 4: what lost a part and was not made whole gives back the part, and a gang everything.
+        // Phase 4: gangs that lost a part and were not made whole give everything back.
         for ticket in &tickets {
             cycle.give_back(ticket);
         }

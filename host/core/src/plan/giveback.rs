@@ -1,4 +1,4 @@
-//! Workloads that lost a part: gangs run whole or not at all, and of others what lost its room is no longer placed.
+//! Gangs that lost a part: they run whole or not at all.
 
 use std::sync::Arc;
 
@@ -14,9 +14,6 @@ impl Cycle<'_> {
     /// Takes everything from a gang that lost replicas, is less than it starts with now, and got nothing in this plan: what is
     /// left of it would wait on nodes that others can use, and a start that fails must hold nothing. It waits in the queue
     /// like one that never started.
-    ///
-    /// Of anything else that lost replicas and got nothing, those that are lost are taken: they have no room, and as long as
-    /// they stood on record they would be counted with whatever is placed in room that comes.
     pub(super) fn give_back(&mut self, ticket: &Ticket<'_>) {
         let workload = &ticket.entry.workload;
         let Some(current) = ticket.entry.current.as_deref() else { return };
@@ -33,30 +30,14 @@ impl Cycle<'_> {
             if leaves { held.map(|held| held.replicas).sum() } else { ticket.placed(number) }
         };
         let starts = (0..workload.components.len()).all(|number| stays(number) >= ticket.least(number));
-        // What is left must be a placement by the rules: those that it was made by, and no number of groups that is missed.
-        let stands = current.workload_generation == workload.generation
-            && workload.rules.spread.iter().all(|spread| spread.min <= 1);
-        if !lost || if gang { starts } else { !stands } {
+        if !(gang && lost) || starts {
             return;
         }
         // One that was placed anew does not wait.
         let Some(at) = self.report.waiting.iter().position(|waiting| waiting.workload == workload.key) else { return };
         let waiting = self.report.waiting.remove(at);
-        let short = match gang {
-            false => waiting.reason.clone(),
-            true => {
-                let why =
-                    format!("a part of it lost its room, so everything was given back: {}", waiting.reason.message);
-                Reason::new(Code::Backoff, why)
-            }
-        };
-        let (shares, clusters) = match gang {
-            true => (Vec::new(), Vec::new()),
-            false => (current.shares.clone(), current.clusters.clone()),
-        };
-        // What a policy answered and the host could not use is no decision about what is left.
-        let decided = waiting.record.filter(|record| gang || record.outcome.is_err());
-        let record = decided.unwrap_or_else(|| {
+        let why = format!("a part of it lost its room, so everything was given back: {}", waiting.reason.message);
+        let record = waiting.record.unwrap_or_else(|| {
             let problem = Problem { code: ProblemCode::NoRoom, message: waiting.reason.message.clone() };
             let by = native::policy_ref(native::NO_POLICY);
             let answer = Answer { result: Err(problem), by, fuel: 0, failed: None };
@@ -70,17 +51,15 @@ impl Cycle<'_> {
             plan: self.id,
             decided_at: self.input.now,
             policy: record.by.clone(),
-            shares,
-            clusters,
+            shares: Vec::new(),
+            clusters: Vec::new(),
         };
-        if gang {
-            self.refund(ticket);
-        }
+        self.refund(ticket);
         self.changes.push(Change {
             replaces: Some(current.plan),
             placement,
             orders: Vec::new(),
-            short: Some(short),
+            short: Some(Reason::new(Code::Backoff, why)),
             record: Arc::clone(&record),
         });
     }

@@ -258,25 +258,6 @@ fn a_job_ahead_takes_no_quota_from_what_runs() {
     assert_eq!((plan.changes.len(), plan.changes[0].placement.total(0)), (1, 2), "{:?}", plan.changes);
 }
 
-/// Replicas without room stayed on record, and were counted with what others got in room that came.
-#[test]
-fn what_lost_its_room_and_finds_none_is_no_longer_placed() {
-    let fleet = Fleet::new(&[("m1", 2, 0)]);
-    let web = fleet.workload("web", 4);
-    let plan = planned(&fleet, &[web.entry()]);
-    let mut left = plan.changes[0].placement.clone();
-    left.shares[0].replicas = 1;
-    left.workload_generation = web.entry().workload.generation;
-    let mut full = Fleet::new(&[("m1", 0, 0)]);
-    full.quota(100, &[("default", 0, 100)]);
-    let entry = Entry { current: Some(Arc::new(left)), lost: true, ..web.entry() };
-    let plan = planned(&full, &[entry.clone()]);
-    assert_eq!((placed(&plan.changes[0]), plan.changes[0].orders.len()), ([(0, "m1".into(), 1)].to_vec(), 0));
-    assert!(plan.changes[0].short.is_some() && waits(&plan).is_empty());
-    // With all that it has still there it waits with it.
-    assert!(planned(&full, &[Entry { lost: false, ..entry }]).changes.is_empty());
-}
-
 /// A gang with a part on nodes that were lost kept the rest, and its quota, for as long as it waited.
 #[test]
 fn a_gang_that_lost_a_part_is_made_whole_or_gives_everything_back() {
