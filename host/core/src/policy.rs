@@ -110,6 +110,45 @@ impl Candidates {
     pub fn is_empty(&self) -> bool {
         self.cluster.is_empty()
     }
+
+    /// Holds the length of every column against what the interface states for a workload of so many components.
+    ///
+    /// # Errors
+    /// The first column that is too long or too short.
+    pub fn check(&self, components: usize) -> Result<(), WrongLength> {
+        let (n, offers) = (self.len(), &self.offers);
+        let (by_component, steps) = (n * components, offers.candidate.len());
+        let columns = [
+            ("ready", self.ready.len(), by_component),
+            ("elastic", self.elastic.len(), by_component),
+            ("current", self.current.len(), by_component),
+            ("price", self.price.len(), n),
+            ("currentPrice", self.current_price.len(), n),
+            ("leadSeconds", self.lead_seconds.len(), n),
+            ("interruption", self.interruption.len(), n),
+            ("tier", self.tier.len(), n),
+            ("weight", self.weight.len(), n),
+            ("offers.replicas", offers.replicas.len(), steps),
+            ("offers.price", offers.price.len(), steps),
+            ("offers.leadSeconds", offers.lead_seconds.len(), steps),
+            ("offers.interruption", offers.interruption.len(), steps),
+        ];
+        let extra = self.extra.iter().map(|column| (&*column.name, column.values.len(), n));
+        match columns.into_iter().chain(extra).find(|(_, has, needs)| has != needs) {
+            Some((column, has, needs)) => Err(WrongLength { column: column.into(), has, needs }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A column with too many or too few entries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("candidates.{column} has {has} values, and {needs} are needed")]
+pub struct WrongLength {
+    /// As it is named in a case's JSON.
+    pub column: Arc<str>,
+    pub has: usize,
+    pub needs: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

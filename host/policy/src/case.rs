@@ -135,28 +135,9 @@ fn priced(candidates: &Candidates) -> Candidates {
     candidates
 }
 
-/// A column of the wrong length would be the host's own mistake; here it is the author's.
+/// Columns that do not fit would be the host's own mistake; here they are the author's.
 fn check_columns(request: &Request, candidates: &Candidates, clusters: usize) -> Result<(), CaseError> {
-    let n = candidates.len();
-    let by_component = n * request.components.len();
-    let columns = [
-        ("ready", candidates.ready.len(), by_component),
-        ("elastic", candidates.elastic.len(), by_component),
-        ("current", candidates.current.len(), by_component),
-        ("price", candidates.price.len(), n),
-        ("currentPrice", candidates.current_price.len(), n),
-        ("leadSeconds", candidates.lead_seconds.len(), n),
-        ("interruption", candidates.interruption.len(), n),
-        ("tier", candidates.tier.len(), n),
-        ("weight", candidates.weight.len(), n),
-    ];
-    let extra = candidates.extra.iter().map(|column| (&*column.name, column.values.len(), n));
-    for (name, has, needs) in columns.into_iter().chain(extra) {
-        if has != needs {
-            let what = format!("candidates.{name} has {has} values, and {needs} are needed ({n} candidates)");
-            return Err(CaseError::Case(what));
-        }
-    }
+    candidates.check(request.components.len()).map_err(|wrong| CaseError::Case(wrong.to_string()))?;
     match candidates.cluster.iter().find(|row| **row as usize >= clusters) {
         Some(row) => {
             Err(CaseError::Case(format!("candidates.cluster names row {row}, and fleet.names has {clusters} entries")))

@@ -96,7 +96,8 @@ impl Runtime {
             .wasm_component_model(true)
             .concurrency_support(false)
             .consume_fuel(true)
-            .epoch_interruption(true)
+            // Where nothing counts epochs, looking at them would cost a sixth of a call for nothing.
+            .epoch_interruption(wall_clock == WallClock::On)
             .cranelift_nan_canonicalization(true)
             .wasm_relaxed_simd(false)
             .max_wasm_stack(MAX_STACK);
@@ -129,11 +130,9 @@ impl Runtime {
     pub(crate) fn arm(&self, store: &mut Store<Guest>, limits: &Limits) -> Result<(), wasmtime::Error> {
         store.data_mut().denied = false;
         store.set_fuel(limits.fuel)?;
-        let ticks = match self.wall_clock {
-            WallClock::On => limits.deadline_ms / TICK_MS + 1,
-            WallClock::Off => u64::MAX / 2,
-        };
-        store.set_epoch_deadline(ticks);
+        if self.wall_clock == WallClock::On {
+            store.set_epoch_deadline(limits.deadline_ms / TICK_MS + 1);
+        }
         Ok(())
     }
 }

@@ -261,10 +261,13 @@ impl Session {
         };
         let (n, pairs) = (candidates.cluster.len(), candidates.cluster.len() * components.len());
         let answer = guest.session().call_place(&mut self.store, self.resource, request, candidates)?;
-        if let Ok(decision) = &answer {
-            at_most("assignments", decision.assignments.len(), pairs)?;
+        match answer {
+            Ok(from) => {
+                at_most("assignments", from.assignments.len(), pairs)?;
+                Ok(Ok(decision(from, n * bounds::TERMS)?))
+            }
+            Err(from) => Ok(Err(problem(from))),
         }
-        Ok(answer.map(|from| decision(from, n * bounds::TERMS)).map_err(problem))
     }
 
     pub(crate) fn admit(&mut self, queue: &host::Queue) -> Called<host::Verdict> {
@@ -286,11 +289,9 @@ impl Session {
                 components,
             })
             .collect();
-        let fits: Vec<gang::Fit> = queue
-            .fits
-            .iter()
-            .map(|fit| gang::Fit { job: fit.job, cluster: fit.cluster, now: fit.now, empty: fit.empty })
-            .collect();
+        let column = |of: fn(&host::Fit) -> u32| queue.fits.iter().map(of).collect::<Vec<u32>>();
+        let fits =
+            [column(|fit| fit.job), column(|fit| fit.cluster), column(|fit| fit.now), column(|fit| fit.empty)];
         let quotas: Vec<gang::Quota<'_>> = queue
             .quotas
             .iter()
@@ -305,7 +306,7 @@ impl Session {
         let running: Vec<gang::Running<'_>> = queue.running.iter().map(running).collect();
         let queue = gang::Queue {
             jobs: &jobs,
-            fits: &fits,
+            fits: gang::Fits { job: &fits[0], cluster: &fits[1], now: &fits[2], empty: &fits[3] },
             quotas: &quotas,
             running: &running,
             now_ms: queue.now_ms,
@@ -360,21 +361,25 @@ impl Session {
     }
 }
 
-fn decision(from: placement::Decision, terms: usize) -> host::Decision {
+fn decision(from: placement::Decision, terms: usize) -> Result<host::Decision, Error> {
     let assignment = |from: placement::Assignment| host::Assignment {
         component: from.component,
         candidate: from.candidate,
         replicas: from.replicas,
     };
-    let term = |from: placement::Term| host::Term {
-        candidate: from.candidate,
-        name: bounds::name(from.name).into(),
-        value: from.value,
+    // Names that no term can use are not looked at.
+    let names: Vec<Arc<str>> =
+        from.term_names.into_iter().take(terms).map(|name| bounds::name(name).into()).collect();
+    let term = |from: placement::Term| {
+        let name = names.get(from.name as usize).ok_or_else(|| {
+            Error::msg(format!("a term has name {}, and term-names has {} entries", from.name, names.len()))
+        })?;
+        Ok(host::Term { candidate: from.candidate, name: name.clone(), value: from.value })
     };
-    host::Decision {
+    Ok(host::Decision {
         assignments: from.assignments.into_iter().map(assignment).collect(),
-        terms: from.terms.into_iter().take(terms).map(term).collect(),
-    }
+        terms: from.terms.into_iter().take(terms).map(term).collect::<Result<_, Error>>()?,
+    })
 }
 
 fn job_component(from: &host::JobComponent) -> gang::Component<'_> {

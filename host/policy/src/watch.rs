@@ -8,18 +8,25 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 
 use crate::directory::{Directory, Scan};
 
-/// Quiet time after an event before the scan: an editor's writes come in bursts.
-const DEBOUNCE: Duration = Duration::from_millis(300);
+/// Quiet time after something stirred: whoever writes a file may not be done yet. Half a component would be refused, but
+/// half of `policies.toml` may be a valid other one.
+const STIRRED: Duration = Duration::from_millis(200);
+/// Quiet time after a file was closed or got its name: it is whole, and others may follow.
+const WHOLE: Duration = Duration::from_millis(20);
+/// Time until a second look where files are missing.
+const MISSING: Duration = Duration::from_millis(300);
 /// The longest that a restless folder puts a scan off.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(30);
 
 enum Signal {
-    Look,
+    /// Look again after so much quiet.
+    Look(Duration),
     Stop,
 }
 
@@ -59,8 +66,8 @@ impl Drop for Watch {
 fn watcher(path: &Path, look: Sender<Signal>) -> Option<notify::RecommendedWatcher> {
     // A send fails only when the watching thread has ended.
     let event = move |event: notify::Result<notify::Event>| {
-        if event.is_err() || event.is_ok_and(|event| !event.kind.is_access()) {
-            let _ = look.send(Signal::Look);
+        if let Some(quiet) = event.map_or(Some(STIRRED), |event| quiet_after(event.kind)) {
+            let _ = look.send(Signal::Look(quiet));
         }
     };
     let started = notify::recommended_watcher(event).and_then(|mut watcher| {
@@ -76,6 +83,16 @@ fn watcher(path: &Path, look: Sender<Signal>) -> Option<notify::RecommendedWatch
     }
 }
 
+/// The quiet to wait for after an event; `None` where it changed nothing.
+fn quiet_after(event: EventKind) -> Option<Duration> {
+    match event {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(WHOLE),
+        EventKind::Access(_) => None,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => Some(WHOLE),
+        _ => Some(STIRRED),
+    }
+}
+
 fn run(
     mut directory: Directory,
     look: &Sender<Signal>,
@@ -84,12 +101,12 @@ fn run(
 ) {
     // Kept for its life alone.
     let mut _watching = watcher(directory.path(), look.clone());
-    let mut wait = DEBOUNCE;
+    let mut wait = STIRRED;
     loop {
         match signals.recv_timeout(wait) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Signal::Look) => {
-                if !quiet(signals) {
+            Ok(Signal::Look(after)) => {
+                if !quiet(after, signals) {
                     return;
                 }
             }
@@ -97,22 +114,57 @@ fn run(
             Err(RecvTimeoutError::Timeout) => _watching = watcher(directory.path(), look.clone()),
         }
         let scan = directory.scan();
-        wait = if scan.again { DEBOUNCE } else { PERIOD };
+        wait = if scan.again { MISSING } else { PERIOD };
         if scan.news() {
             report(&scan);
         }
     }
 }
 
-/// Waits until nothing more comes, or patience ends; `false` to stop.
-fn quiet(signals: &Receiver<Signal>) -> bool {
+/// Waits until nothing more comes, or patience ends; `false` to stop. What came last says how long to wait.
+fn quiet(mut after: Duration, signals: &Receiver<Signal>) -> bool {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
-        match signals.recv_timeout(DEBOUNCE) {
-            Ok(Signal::Look) => {}
+        match signals.recv_timeout(after) {
+            Ok(Signal::Look(next)) => after = next,
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => return true,
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_still_written_is_waited_for() {
+        let (send, signals) = channel();
+        let writer = std::thread::spawn(move || {
+            for after in [STIRRED, STIRRED, WHOLE] {
+                send.send(Signal::Look(after)).unwrap();
+                std::thread::sleep(STIRRED / 4);
+            }
+            (send, Instant::now())
+        });
+        let started = Instant::now();
+        assert!(quiet(STIRRED, &signals));
+        let ended = Instant::now();
+        let _writer = writer.join().unwrap();
+        assert!(ended - started >= STIRRED / 2 + WHOLE, "it waited for the writer to be done");
+    }
+
+    #[test]
+    fn a_restless_folder_is_looked_at_all_the_same() {
+        let (send, signals) = channel();
+        for _ in 0..3 {
+            send.send(Signal::Look(WHOLE)).unwrap();
+        }
+        assert!(quiet(STIRRED, &signals));
+        drop(send);
+        assert!(!quiet(WHOLE, &signals), "nobody is left to tell");
+    }
 }

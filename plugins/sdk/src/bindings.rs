@@ -14,7 +14,7 @@ pub mod placement {
 /// What a gang policy is asked and answers, as `wit/v0.1` documents it.
 pub mod gang {
     pub use berth_world_gang::exports::berth::policy::gang::{
-        Admit, Component, Fit, Hold, HoldCode, Job, Preempt, Queue, Quota, Running, Verdict,
+        Admit, Component, Fits, Hold, HoldCode, Job, Preempt, Queue, Quota, Running, Verdict,
     };
 }
 

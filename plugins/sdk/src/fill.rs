@@ -1,7 +1,7 @@
 //! Divides a workload among candidates in an order of preference, within what the host accepts.
 
 use crate::bindings::Problem;
-use crate::bindings::placement::{Assignment, Candidates, Decision, Request};
+use crate::bindings::placement::{Assignment, Candidates, Decision, Request, Term};
 use crate::{division, problem};
 
 /// Columns by component, with the index arithmetic in one place.
@@ -61,7 +61,17 @@ pub fn fill(request: &Request, candidates: &Candidates, order: &[u32]) -> Result
     if assignments.is_empty() && request.components.iter().any(|component| component.replicas > 0) {
         return Err(problem::no_room("no acceptable candidate has room for a replica"));
     }
-    Ok(Decision { assignments, terms: Vec::new() })
+    Ok(Decision { assignments, term_names: Vec::new(), terms: Vec::new() })
+}
+
+/// Adds a number that decided to a decision, so that `berth explain` shows it. The host keeps 4 a candidate.
+pub fn term(decision: &mut Decision, candidate: u32, name: &str, value: f64) {
+    let known = decision.term_names.iter().position(|known| known == name);
+    let row = known.unwrap_or_else(|| {
+        decision.term_names.push(name.to_owned());
+        decision.term_names.len() - 1
+    });
+    decision.terms.push(Term { candidate, name: row as u32, value });
 }
 
 /// Every component at one candidate, as much of it as fits; nothing if one stays below its floor.

@@ -39,6 +39,8 @@ mod config;
 mod export;
 mod fill;
 mod fleet;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 mod policy;
 pub mod problem;
 mod scoring;
@@ -47,7 +49,7 @@ pub mod testing;
 pub use bindings::{Changes, ClusterRow, Column, Label, Problem, ProblemCode, Tables};
 pub use bindings::{gang, migration, placement};
 pub use config::{Config, NoConfig, Setting, from_json};
-pub use fill::fill;
+pub use fill::{fill, term};
 pub use fleet::Fleet;
 pub use policy::{Gang, Migration, Placement, Policy};
 pub use scoring::{Candidate, Score, by_score};

@@ -58,7 +58,7 @@ pub trait Policy: Sized + 'static {
 ///             candidate: 0,
 ///             replicas: wanted.replicas,
 ///         });
-///         Ok(Decision { assignments: assignments.collect(), terms: vec![] })
+///         Ok(Decision { assignments: assignments.collect(), term_names: vec![], terms: vec![] })
 ///     }
 /// }
 ///

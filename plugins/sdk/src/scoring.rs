@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use crate::bindings::Problem;
-use crate::bindings::placement::{Candidates, Decision, Request, Term};
-use crate::fill::fill;
+use crate::bindings::placement::{Candidates, Decision, Request};
+use crate::fill::{fill, term};
 use crate::fleet::Fleet;
 use crate::problem;
 
@@ -157,7 +157,7 @@ pub fn by_score<S: Score>(
     for (score, row) in scored {
         let shown = chosen.binary_search(&row).is_ok() || others > 0;
         if shown {
-            decision.terms.push(Term { candidate: row, name: "score".into(), value: score });
+            term(&mut decision, row, "score", score);
         }
         if shown && chosen.binary_search(&row).is_err() {
             others -= 1;

@@ -115,7 +115,7 @@ impl Case {
     /// # Panics
     /// On a decision that the host would refuse, saying why.
     pub fn decision(&self, decision: Result<Decision, Problem>) -> Result<Placed, Problem> {
-        let Decision { assignments, terms } = decision?;
+        let Decision { assignments, term_names, terms } = decision?;
         let mut replicas: BTreeMap<(String, String), u32> = BTreeMap::new();
         let count = self.clusters.len();
         for assignment in &assignments {
@@ -132,7 +132,9 @@ impl Case {
             let earlier = replicas.insert((component.name.clone(), cluster.clone()), assignment.replicas);
             assert!(earlier.is_none(), "{what}: this pair is named twice");
         }
-        let placed = Placed { replicas, terms, names: self.tables.names.clone() };
+        let unnamed = terms.iter().find(|term| term.name as usize >= term_names.len());
+        assert!(unnamed.is_none(), "a term has no name: {unnamed:?}");
+        let placed = Placed { replicas, term_names, terms, names: self.tables.names.clone() };
         self.check(&placed);
         Ok(placed)
     }
@@ -309,6 +311,7 @@ impl Cluster {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
     replicas: BTreeMap<(String, String), u32>,
+    term_names: Vec<String>,
     terms: Vec<Term>,
     names: Vec<String>,
 }
@@ -327,6 +330,8 @@ impl Placed {
     /// A term of a cluster, such as `score`.
     pub fn term(&self, cluster: &str, name: &str) -> Option<f64> {
         let row = self.names.iter().position(|other| other == cluster)?;
-        self.terms.iter().find(|term| term.candidate as usize == row && term.name == name).map(|term| term.value)
+        let name = self.term_names.iter().position(|other| other == name)?;
+        let is_it = |term: &&Term| (term.candidate as usize, term.name as usize) == (row, name);
+        self.terms.iter().find(is_it).map(|term| term.value)
     }
 }

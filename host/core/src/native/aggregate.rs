@@ -1,5 +1,8 @@
 //! As few clusters as possible.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::available::dynamic;
 use crate::policy::{Candidates, Decision, Problem, Request};
 
@@ -20,14 +23,20 @@ pub fn aggregate(request: &Request, candidates: &Candidates) -> Result<Decision,
 
 /// Keeps the weights of the shortest prefix that is enough. `in_use` is empty where use does not count.
 fn narrow(in_use: &[u32], wanted: u32, weights: &mut [u32]) {
-    let used = |candidate: usize| in_use.get(candidate).is_some_and(|replicas| *replicas > 0);
-    let mut order: Vec<usize> = (0..weights.len()).filter(|candidate| weights[*candidate] > 0).collect();
-    order.sort_unstable_by_key(|candidate| (!used(*candidate), u32::MAX - weights[*candidate], *candidate));
+    let used = in_use.iter().map(|replicas| *replicas > 0).chain(std::iter::repeat(false));
+    let candidates = weights.iter().zip(used).zip(0_u32..).filter(|((weight, _), _)| **weight > 0);
+    let mut order: BinaryHeap<(bool, u32, Reverse<u32>)> =
+        candidates.map(|((weight, used), candidate)| (used, *weight, Reverse(candidate))).collect();
+    let mut kept = Vec::new();
     let mut sum: u64 = 0;
-    for candidate in order {
-        if sum >= u64::from(wanted) {
-            weights[candidate] = 0;
-        }
-        sum += u64::from(weights[candidate]);
+    while sum < u64::from(wanted)
+        && let Some((_, weight, Reverse(candidate))) = order.pop()
+    {
+        sum += u64::from(weight);
+        kept.push((candidate, weight));
+    }
+    weights.fill(0);
+    for (candidate, weight) in kept {
+        weights[candidate as usize] = weight;
     }
 }

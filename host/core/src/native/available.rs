@@ -60,21 +60,20 @@ fn divide(
     let grows = placed <= u64::from(wanted);
     // At most `wanted`, so it is no more than 32 bits wide.
     let mut rest = if grows { wanted - placed as u32 } else { wanted };
+    let all = if grows { room.more_column(component) } else { current.to_vec() };
     if grows {
         seats.copy_from_slice(current);
-        let fits: u64 = (0..room.n).map(|candidate| u64::from(room.more(component, candidate))).sum();
+        let fits: u64 = all.iter().copied().map(u64::from).sum();
         if fits < u64::from(rest) {
             let name = &room.request.components[component].name;
             return Err(no_room(format!("{rest} more replicas of {name} are wanted and {fits} fit")));
         }
     }
-    let mut weights = vec![0; room.n];
-    let mut given = vec![0; room.n];
+    let (mut weights, mut given) = (Vec::new(), vec![0; room.n]);
     for tier in tiers {
-        for candidate in 0..room.n {
-            let weight = if grows { room.more(component, candidate) } else { current[candidate] };
-            weights[candidate] = if room.candidates.tier[candidate] == *tier { weight } else { 0 };
-        }
+        let rows = all.iter().zip(&room.candidates.tier);
+        weights.clear();
+        weights.extend(rows.map(|(weight, at)| if at == tier { *weight } else { 0 }));
         let sum: u64 = weights.iter().copied().map(u64::from).sum();
         let here = sum.min(u64::from(rest)) as u32;
         if here == 0 {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::room::{Room, Seats};
+use super::select::least;
 use crate::policy::{Candidates, Decision, Problem, ProblemCode, Request};
 use crate::workload::Division;
 
@@ -124,8 +125,8 @@ struct Bought {
 struct Steps<'a> {
     config: &'a CostConfig,
     room: &'a Room<'a>,
-    /// Rows of each candidate in the offer columns.
-    offers: Vec<Range<usize>>,
+    /// First row of each candidate in the offer columns, and their end.
+    starts: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,20 +142,26 @@ const FIRST_OFFER: usize = 2;
 impl<'a> Steps<'a> {
     fn new(config: &'a CostConfig, room: &'a Room<'a>) -> Result<Self, Problem> {
         let columns = &room.candidates.offers;
-        let lens =
-            [columns.replicas.len(), columns.price.len(), columns.lead_seconds.len(), columns.interruption.len()];
-        let order = columns.candidate.windows(2).all(|pair| pair[0] <= pair[1]);
+        let next = columns.candidate.iter().skip(1);
+        let order = columns.candidate.iter().zip(next).fold(true, |order, (one, next)| order & (one <= next));
         let known = columns.candidate.last().is_none_or(|last| (*last as usize) < room.n);
-        if lens.iter().any(|len| *len != columns.candidate.len()) || !order || !known {
+        if !order || !known {
             let code = ProblemCode::Unsupported;
             return Err(Problem { code, message: "the offer columns are not in order".into() });
         }
-        let mut offers = vec![0..0; room.n];
+        let mut starts = Vec::with_capacity(room.n + 1);
         for (row, candidate) in columns.candidate.iter().enumerate() {
-            let range = &mut offers[*candidate as usize];
-            *range = if range.end == 0 { row..row + 1 } else { range.start..row + 1 };
+            while starts.len() <= *candidate as usize {
+                starts.push(row as u32);
+            }
         }
-        Ok(Self { config, room, offers })
+        starts.resize(room.n + 1, columns.candidate.len() as u32);
+        Ok(Self { config, room, starts })
+    }
+
+    /// Rows of a candidate in the offer columns.
+    fn offers(&self, candidate: usize) -> Range<usize> {
+        self.starts[candidate] as usize..self.starts[candidate + 1] as usize
     }
 
     /// Step `number` of a candidate; `None` after its last, and from the first offer that takes too long.
@@ -164,7 +171,7 @@ impl<'a> Steps<'a> {
             CURRENT => Some(Step { replicas: self.room.current(component)[candidate], cost: self.kept(candidate) }),
             READY => Some(Step { replicas: self.room.ready(component)[candidate], cost: 0.0 }),
             _ => {
-                let offers = &self.offers[candidate];
+                let offers = self.offers(candidate);
                 let (replicas, price, lead, risk) = if component != self.room.main || offers.is_empty() {
                     if number > FIRST_OFFER {
                         return None;
@@ -222,8 +229,10 @@ impl<'a> Steps<'a> {
             rest -= self.keep(component, rest, seats);
         }
         let first = if keep { READY } else { CURRENT };
-        let mut heads: BinaryHeap<Reverse<Head>> =
-            (0..self.room.n).filter_map(|candidate| self.head(component, candidate, first)).map(Reverse).collect();
+        // Whoever comes first takes at least one replica, so that no more than `rest` candidates have their turn.
+        let open = |head: &Head| self.room.holds(component, head.candidate) > seats[head.candidate];
+        let all = (0..self.room.n).filter_map(|candidate| self.head(component, candidate, first)).filter(open);
+        let mut heads: BinaryHeap<Reverse<Head>> = least(rest as usize, all).into_iter().map(Reverse).collect();
         while rest > 0 {
             let Some(Reverse(head)) = heads.pop() else { break };
             let taken = head.replicas.min(rest);
@@ -281,7 +290,7 @@ impl<'a> Steps<'a> {
             bought.lead = bought.lead.max(f64::from(lead));
             bought.risk = bought.risk.max(risk);
         };
-        for row in self.offers[candidate].clone() {
+        for row in self.offers(candidate) {
             let offers = &columns.offers;
             let taken = offers.replicas[row].min(rest);
             if taken > 0 {

@@ -6,7 +6,7 @@
 //! rule is the same. The start in one step is the usual one for divisor methods, see F. Pukelsheim, "Proportional
 //! Representation" (2014), chapter 4.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 /// What a party claims with its next seat: votes / (2 x seats + 1).
@@ -24,6 +24,12 @@ struct Claim {
 impl Claim {
     fn new(votes: u32, seats: u32, party: u32) -> Self {
         Self { quotient: quotient(votes, seats), votes, seats, party }
+    }
+
+    /// With so many votes or fewer, no party of a later row claims more.
+    fn beaten_below(&self) -> u32 {
+        // A claim is at most the votes, and equal to them without a seat; of equal ones the fewer seats win.
+        if self.seats == 0 { self.votes } else { (self.quotient.ceil() as u32).saturating_sub(1) }
     }
 }
 
@@ -67,11 +73,7 @@ pub fn webster(count: u32, votes: &[u32], seats: &mut [u32]) -> u32 {
     if count as usize > votes.len() {
         rest -= start(count, votes, seats);
     }
-    let claims = votes.iter().zip(seats.iter()).zip(0..);
-    let mut heap: BinaryHeap<Claim> = claims
-        .filter(|((votes, _), _)| **votes > 0)
-        .map(|((votes, seats), party)| Claim::new(*votes, *seats, party))
-        .collect();
+    let mut heap = strongest(rest, votes, seats);
     while rest > 0 {
         let Some(mut top) = heap.peek_mut() else { break };
         let Some(next) = top.seats.checked_add(1) else { break };
@@ -80,6 +82,40 @@ pub fn webster(count: u32, votes: &[u32], seats: &mut [u32]) -> u32 {
         rest -= 1;
     }
     rest
+}
+
+/// Parties that are looked at together.
+const BLOCK: usize = 16;
+
+/// The claims that can win any of `rest` seats: a party wins its first one only after all whose claims are greater, so
+/// those with the `rest` greatest claims are enough.
+fn strongest(rest: u32, votes: &[u32], seats: &[u32]) -> BinaryHeap<Claim> {
+    let most = (rest as usize).min(votes.len());
+    let mut kept: BinaryHeap<Reverse<Claim>> = BinaryHeap::with_capacity(most);
+    // Parties with so few votes claim too little; in the beginning that is those with none.
+    let mut too_few = 0;
+    for (number, (votes, seats)) in votes.chunks(BLOCK).zip(seats.chunks(BLOCK)).enumerate() {
+        if !votes.iter().fold(false, |any, votes| any | (*votes > too_few)) {
+            continue;
+        }
+        for ((votes, seats), party) in votes.iter().zip(seats).zip((number * BLOCK) as u32..) {
+            if *votes <= too_few {
+                continue;
+            }
+            let claim = Reverse(Claim::new(*votes, *seats, party));
+            if kept.len() < most {
+                kept.push(claim);
+            } else if let Some(mut weakest) = kept.peek_mut()
+                && claim < *weakest
+            {
+                *weakest = claim;
+            }
+            if kept.len() == most {
+                too_few = kept.peek().map_or(u32::MAX, |Reverse(weakest)| weakest.beaten_below());
+            }
+        }
+    }
+    kept.into_iter().map(|Reverse(claim)| claim).collect()
 }
 
 /// Gives out, in one step, every seat whose claim is above a limit that at most `count` claims exceed, and returns how many
@@ -198,6 +234,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn few_seats_for_many_parties_go_by_the_book(
+            parties in prop::collection::vec((0_u32..30, 0_u32..3), 1..120),
+            count in 0_u32..40,
+        ) {
+            let (votes, from): (Vec<u32>, Vec<u32>) = parties.into_iter().unzip();
+            let mut expected = from.clone();
+            by_the_book(count, &votes, &mut expected);
+            let mut seats = from;
+            webster(count, &votes, &mut seats);
+            prop_assert_eq!(seats, expected);
+        }
+
         #[test]
         fn agrees_with_the_book(
             parties in prop::collection::vec((0_u32..50, 0_u32..20), 1..12),

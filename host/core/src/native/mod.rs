@@ -13,6 +13,7 @@ mod divide;
 mod fifo;
 mod ready;
 mod room;
+mod select;
 #[cfg(test)]
 mod tests;
 mod weighted;

@@ -10,6 +10,9 @@ use crate::policy::{Assignment, Candidates, Component, Decision, Problem, Proble
 /// Terms are given for this many candidates at the most; more than that nobody reads.
 const TERM_CANDIDATES: usize = 32;
 
+/// Rows that are looked at together.
+const BLOCK: usize = 16;
+
 /// The columns of a request, checked once, so that rows can be taken without asking again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room<'a> {
@@ -25,21 +28,8 @@ impl<'a> Room<'a> {
     /// Checks that all columns have the length that the interface states.
     pub(super) fn new(request: &'a Request, candidates: &'a Candidates) -> Result<Self, Problem> {
         let n = candidates.cluster.len();
-        let by_component = n * request.components.len();
-        let columns = [
-            ("ready", candidates.ready.len(), by_component),
-            ("elastic", candidates.elastic.len(), by_component),
-            ("current", candidates.current.len(), by_component),
-            ("price", candidates.price.len(), n),
-            ("current-price", candidates.current_price.len(), n),
-            ("lead-seconds", candidates.lead_seconds.len(), n),
-            ("interruption", candidates.interruption.len(), n),
-            ("tier", candidates.tier.len(), n),
-            ("weight", candidates.weight.len(), n),
-        ];
-        if let Some((name, len, wanted)) = columns.into_iter().find(|(_, len, wanted)| len != wanted) {
-            let message = format!("column {name} has {len} entries where {wanted} are needed");
-            return Err(Problem { code: ProblemCode::Unsupported, message });
+        if let Err(wrong) = candidates.check(request.components.len()) {
+            return Err(Problem { code: ProblemCode::Unsupported, message: wrong.to_string() });
         }
         if request.components.is_empty() {
             return Err(Problem { code: ProblemCode::Unsupported, message: "the workload has no components".into() });
@@ -82,10 +72,22 @@ impl<'a> Room<'a> {
         self.current(component)[candidate].saturating_add(self.more(component, candidate))
     }
 
+    /// [`Self::more`] of all candidates.
+    pub(super) fn more_column(&self, component: usize) -> Vec<u32> {
+        let rows = self.ready(component).iter().zip(self.elastic(component));
+        rows.map(|(ready, elastic)| ready.saturating_add(*elastic)).collect()
+    }
+
+    /// [`Self::holds`] of all candidates.
+    pub(super) fn holds_column(&self, component: usize) -> Vec<u32> {
+        let rows = self.ready(component).iter().zip(self.elastic(component)).zip(self.current(component));
+        rows.map(|((ready, elastic), current)| current.saturating_add(ready.saturating_add(*elastic))).collect()
+    }
+
     /// Tiers that occur, ascending.
     pub(super) fn tiers(&self) -> Vec<u32> {
         let first = self.candidates.tier[0];
-        if self.candidates.tier.iter().all(|tier| *tier == first) {
+        if self.candidates.tier.iter().fold(0, |differs, tier| differs | (tier ^ first)) == 0 {
             return vec![first];
         }
         let mut tiers = self.candidates.tier.clone();
@@ -211,14 +213,21 @@ impl Seats {
     /// got replicas.
     pub(super) fn decision(&self, terms: Vec<TermColumn<'_>>) -> Decision {
         let n = self.n.max(1);
-        let got = self.replicas.iter().enumerate().filter(|(_, replicas)| **replicas > 0);
-        let assignments: Vec<Assignment> = got
-            .map(|(row, replicas)| Assignment {
-                component: (row / n) as u32,
-                candidate: (row % n) as u32,
-                replicas: *replicas,
-            })
-            .collect();
+        let mut assignments = Vec::new();
+        for (component, column) in (0..).zip(self.replicas.chunks(n)) {
+            for (number, block) in column.chunks(BLOCK).enumerate() {
+                // Nearly all rows get nothing.
+                if block.iter().fold(0, |any, replicas| any | replicas) == 0 {
+                    continue;
+                }
+                let got = block.iter().zip((number * BLOCK) as u32..).filter(|(replicas, _)| **replicas > 0);
+                assignments.extend(got.map(|(replicas, candidate)| Assignment {
+                    component,
+                    candidate,
+                    replicas: *replicas,
+                }));
+            }
+        }
         let mut chosen: Vec<u32> = assignments.iter().map(|assignment| assignment.candidate).collect();
         chosen.sort_unstable();
         chosen.dedup();

@@ -177,7 +177,7 @@ fn columns_that_do_not_fit_are_refused() {
     let problem = weighted(&request(Division::Free, 1), &list).unwrap_err();
     assert_eq!(
         (problem.code, &*problem.message),
-        (ProblemCode::Unsupported, "column elastic has 1 entries where 2 are needed")
+        (ProblemCode::Unsupported, "candidates.elastic has 1 values, and 2 are needed")
     );
     let none = weighted(&request(Division::Free, 1), &candidates(&[])).unwrap_err();
     assert_eq!(none.code, ProblemCode::NoCandidate);

@@ -47,21 +47,28 @@ pub fn weighted(request: &Request, candidates: &Candidates) -> Result<Decision, 
 
 fn divide(room: &Room<'_>, component: usize, tiers: &[u32], seats: &mut [u32]) {
     let mut rest = room.wanted(component);
-    let mut weights = vec![0; room.n];
+    let holds = room.holds_column(component);
+    let mut weights = Vec::new();
     for (number, tier) in tiers.iter().enumerate() {
         let last = number + 1 == tiers.len();
         // Candidates drop out as they are full, so this ends after as many rounds as the tier has candidates.
         while rest > 0 {
-            for candidate in 0..room.n {
-                let open = last || seats[candidate] < room.holds(component, candidate);
-                let in_tier = room.candidates.tier[candidate] == *tier;
-                weights[candidate] = if in_tier && open { room.candidates.weight[candidate] } else { 0 };
-            }
-            let left = webster(rest, &weights, seats);
+            let left = if tiers.len() == 1 {
+                webster(rest, &room.candidates.weight, seats)
+            } else {
+                let columns = room.candidates.tier.iter().zip(&room.candidates.weight);
+                let rows = columns.zip(seats.iter().zip(&holds));
+                weights.clear();
+                weights.extend(rows.map(|((at, weight), (seats, holds))| {
+                    let counts = (at == tier) & (last | (seats < holds));
+                    if counts { *weight } else { 0 }
+                }));
+                webster(rest, &weights, seats)
+            };
             if left == rest {
                 break;
             }
-            rest = left + clip(room, component, seats);
+            rest = left + clip(&holds, seats);
             if last {
                 break;
             }
@@ -70,12 +77,12 @@ fn divide(room: &Room<'_>, component: usize, tiers: &[u32], seats: &mut [u32]) {
 }
 
 /// Takes off what candidates cannot hold, and returns how much that was.
-fn clip(room: &Room<'_>, component: usize, seats: &mut [u32]) -> u32 {
+fn clip(holds: &[u32], seats: &mut [u32]) -> u32 {
     let mut over = 0;
-    for (candidate, seats) in seats.iter_mut().enumerate() {
-        let holds = room.holds(component, candidate);
-        over += seats.saturating_sub(holds);
-        *seats = (*seats).min(holds);
+    for (seats, holds) in seats.iter_mut().zip(holds) {
+        let kept = (*seats).min(*holds);
+        over += *seats - kept;
+        *seats = kept;
     }
     over
 }

@@ -7,7 +7,6 @@
 mod breaker;
 mod cases;
 mod limits;
-mod measure;
 mod native;
 mod refusals;
 mod reload;

@@ -1,5 +1,7 @@
 //! From the interface's types to the host's and back, field by field.
 
+use std::sync::Arc;
+
 use berth_core::policy as core;
 use berth_core::workload::Division;
 use berth_sdk::{Column, Fleet, Problem, ProblemCode, division, gang, migration, placement, problem};
@@ -75,10 +77,19 @@ pub(crate) fn decision(decision: core::Decision) -> placement::Decision {
         candidate: it.candidate,
         replicas: it.replicas,
     };
-    let term = |it: core::Term| placement::Term { candidate: it.candidate, name: (*it.name).into(), value: it.value };
+    let mut names: Vec<Arc<str>> = Vec::new();
+    let mut term = |it: core::Term| {
+        let row = names.iter().position(|name| Arc::ptr_eq(name, &it.name)).unwrap_or_else(|| {
+            names.push(it.name);
+            names.len() - 1
+        });
+        placement::Term { candidate: it.candidate, name: row as u32, value: it.value }
+    };
+    let terms = decision.terms.into_iter().map(&mut term).collect();
     placement::Decision {
         assignments: decision.assignments.into_iter().map(assignment).collect(),
-        terms: decision.terms.into_iter().map(term).collect(),
+        term_names: names.iter().map(|name| (**name).into()).collect(),
+        terms,
     }
 }
 
@@ -92,7 +103,9 @@ pub(crate) fn problem(problem: core::Problem) -> Problem {
 }
 
 pub(crate) fn queue(queue: gang::Queue) -> core::Queue {
-    let fit = |it: gang::Fit| core::Fit { job: it.job, cluster: it.cluster, now: it.now, empty: it.empty };
+    let gang::Fits { job: jobs, cluster: clusters, now, empty } = queue.fits;
+    let rooms = now.into_iter().zip(empty);
+    let fits = jobs.into_iter().zip(clusters).zip(rooms);
     let quota = |it: gang::Quota| core::QuotaUse {
         name: it.name.into(),
         parent: it.parent,
@@ -111,7 +124,7 @@ pub(crate) fn queue(queue: gang::Queue) -> core::Queue {
     };
     core::Queue {
         jobs: queue.jobs.into_iter().map(job).collect(),
-        fits: queue.fits.into_iter().map(fit).collect(),
+        fits: fits.map(|((job, cluster), (now, empty))| core::Fit { job, cluster, now, empty }).collect(),
         quotas: queue.quotas.into_iter().map(quota).collect(),
         running: queue.running.into_iter().map(running).collect(),
         now_ms: queue.now_ms,

@@ -7,8 +7,8 @@
 
 use std::hint::black_box;
 
-use berth_sdk::placement::{Assignment, Candidates, Decision, Request, Term};
-use berth_sdk::{Fleet, Placement, Policy, Problem, by_score, problem};
+use berth_sdk::placement::{Assignment, Candidates, Decision, Request};
+use berth_sdk::{Fleet, Placement, Policy, Problem, by_score, problem, term};
 
 berth_sdk::config! {
     /// What to do wrong, and when.
@@ -77,12 +77,12 @@ impl Placement for Misbehave {
 impl Misbehave {
     fn well(&self, fleet: &Fleet, request: &Request, candidates: &Candidates) -> Result<Decision, Problem> {
         let mut decision = by_score(fleet, request, candidates, |_| 1.0)?;
-        let term = |name: &str, value| Term { candidate: 0, name: name.into(), value };
-        decision.terms = vec![
-            term("calls", f64::from(self.calls)),
-            term("tag", self.config.tag),
-            term("tables", f64::from(sum(fleet))),
-        ];
+        decision.terms.clear();
+        for (name, value) in
+            [("calls", f64::from(self.calls)), ("tag", self.config.tag), ("tables", f64::from(sum(fleet)))]
+        {
+            term(&mut decision, 0, name, value);
+        }
         Ok(decision)
     }
 }
@@ -92,7 +92,7 @@ fn at(component: u32, candidate: u32, replicas: u32) -> Assignment {
 }
 
 fn answer(assignments: Vec<Assignment>) -> Decision {
-    Decision { assignments, terms: vec![] }
+    Decision { assignments, term_names: vec![], terms: vec![] }
 }
 
 fn forever() -> ! {
