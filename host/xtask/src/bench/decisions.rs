@@ -283,7 +283,7 @@ impl Tally {
 }
 
 /// The policies of the project, as they are.
-fn wasm(settings: &Settings) -> Result<PolicyHost> {
+pub(super) fn wasm(settings: &Settings) -> Result<PolicyHost> {
     let mut directory = Directory::new(settings.root.join("policies"), Runtime::new(WallClock::On)?);
     let scan = directory.scan();
     ensure!(scan.refused.is_empty(), "policies are refused: {:?}", scan.refused);

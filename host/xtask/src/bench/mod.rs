@@ -4,6 +4,7 @@
 //! after another on one thread, so that nothing disturbs what is measured but the machine itself. Progress goes to stderr,
 //! figures alone to stdout.
 
+mod calls;
 mod decisions;
 mod durable;
 mod fleet;
@@ -11,6 +12,7 @@ mod mix;
 mod node;
 mod random;
 mod start;
+mod swap;
 mod table;
 mod world;
 
@@ -72,6 +74,8 @@ const PARTS: &[Part] = &[
         about: "whole decisions in memory, natively and through Wasm",
         measure: decisions::measure,
     },
+    Part { name: "calls", about: "one call of each policy, natively and through Wasm", measure: calls::measure },
+    Part { name: "swap", about: "from a changed policy file to the first decision by it", measure: swap::measure },
     Part { name: "durable", about: "decisions committed to the embedded store", measure: durable::measure },
     Part { name: "start", about: "start, memory and settled steps of a large fleet", measure: start::measure },
 ];
