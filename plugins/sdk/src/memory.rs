@@ -1,8 +1,8 @@
 //! The allocator of a policy: what is given back is kept by size and given out again.
 //!
 //! A policy is called thousands of times with the same question in other numbers, so nearly every allocation finds a block
-//! of its size that the call before gave back. Sizes are powers of two; blocks are never split or joined, so a policy holds
-//! at most about twice the memory that it ever used at a time. There are no threads in a policy.
+//! of its size that the call before gave back. Blocks are never split or joined, so a policy holds up to twice the memory
+//! that it used, a quarter more of what is larger than a page. There are no threads in a policy.
 #![allow(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -10,13 +10,17 @@ use std::cell::Cell;
 use std::ptr;
 
 const PAGE: usize = 1 << 16;
-/// Sizes from 16 bytes on; the smallest holds the link to the next free block.
+/// Power of two of the smallest size, which holds the link to the next free block, and of the largest that is not made of
+/// whole pages.
 const SMALLEST: u32 = 4;
+const LARGEST: u32 = PAGE.trailing_zeros();
+/// Sizes: powers of two up to a page, above it four steps to each power of two.
+const SIZES: usize = 128;
 
 struct Blocks {
-    /// By power of two, the first free block; each links to the next.
-    free: [Cell<*mut u8>; usize::BITS as usize],
-    /// Memory that was never given out.
+    /// By size, the first free block; each links to the next.
+    free: [Cell<*mut u8>; SIZES],
+    /// Memory that was never given out, up to `end`.
     fresh: Cell<usize>,
     end: Cell<usize>,
 }
@@ -26,44 +30,69 @@ unsafe impl Sync for Blocks {}
 
 #[global_allocator]
 static BLOCKS: Blocks = Blocks {
-    free: [const { Cell::new(ptr::null_mut()) }; usize::BITS as usize],
+    free: [const { Cell::new(ptr::null_mut()) }; SIZES],
     fresh: Cell::new(0),
     end: Cell::new(0),
 };
 
-/// The power of two that holds a layout.
+/// The number of the least size that holds a layout.
 #[inline]
 fn class(size: usize, align: usize) -> u32 {
-    (usize::BITS - (size.max(align) - 1).leading_zeros()).max(SMALLEST)
+    let last = size.max(align) - 1;
+    let power = usize::BITS - last.leading_zeros();
+    if power <= LARGEST { power.max(SMALLEST) } else { large(last, power) }
+}
+
+#[cold]
+fn large(last: usize, power: u32) -> u32 {
+    let quarter = (last >> (power - 3)) & 3;
+    LARGEST + 1 + (power - 1 - LARGEST) * 4 + quarter as u32
+}
+
+/// Pages of a size above one page.
+fn pages(class: u32) -> usize {
+    let step = class - LARGEST - 1;
+    let bytes = u64::from(5 + step % 4) << (LARGEST + step / 4 - 2);
+    bytes.div_ceil(PAGE as u64) as usize
 }
 
 impl Blocks {
+    #[inline]
+    fn slot(&self, class: u32) -> &Cell<*mut u8> {
+        &self.free[class as usize % SIZES]
+    }
+
     #[cold]
     fn grow(&self, class: u32) -> *mut u8 {
-        let Some(size) = 1_usize.checked_shl(class) else { return ptr::null_mut() };
-        let start = self.fresh.get().next_multiple_of(size.min(PAGE));
-        if start.checked_add(size).is_some_and(|end| end <= self.end.get()) {
-            self.fresh.set(start + size);
-            return start as *mut u8;
+        if class > LARGEST {
+            return Self::more(pages(class)) as *mut u8;
         }
-        let pages = size.div_ceil(PAGE);
-        let before = core::arch::wasm32::memory_grow(0, pages);
-        if before == usize::MAX {
-            return ptr::null_mut();
+        let size = 1 << class;
+        let mut start = self.fresh.get().next_multiple_of(size);
+        if start + size > self.end.get() {
+            start = Self::more(1);
+            if start == 0 {
+                return ptr::null_mut();
+            }
+            self.end.set(start + PAGE);
         }
-        let start = before * PAGE;
         self.fresh.set(start + size);
-        self.end.set(start + pages * PAGE);
         start as *mut u8
+    }
+
+    /// The address of so many new pages; 0 where there are no more.
+    fn more(pages: usize) -> usize {
+        let before = core::arch::wasm32::memory_grow(0, pages);
+        if before == usize::MAX { 0 } else { before * PAGE }
     }
 }
 
-// Blocks are aligned to their size up to a page, and live as long as the policy.
+// Blocks are aligned to their size, or to a page above one, and live as long as the policy.
 unsafe impl GlobalAlloc for Blocks {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let class = class(layout.size(), layout.align());
-        let slot = &self.free[class as usize & 31];
+        let slot = self.slot(class);
         let block = slot.get();
         if block.is_null() {
             return self.grow(class);
@@ -74,7 +103,7 @@ unsafe impl GlobalAlloc for Blocks {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let slot = &self.free[class(layout.size(), layout.align()) as usize & 31];
+        let slot = self.slot(class(layout.size(), layout.align()));
         unsafe { block.cast::<*mut u8>().write(slot.get()) };
         slot.set(block);
     }
