@@ -290,8 +290,7 @@ impl Session {
             })
             .collect();
         let column = |of: fn(&host::Fit) -> u32| queue.fits.iter().map(of).collect::<Vec<u32>>();
-        let fits =
-            [column(|fit| fit.job), column(|fit| fit.cluster), column(|fit| fit.now), column(|fit| fit.empty)];
+        let fits = [column(|fit| fit.job), column(|fit| fit.cluster), column(|fit| fit.now), column(|fit| fit.empty)];
         let quotas: Vec<gang::Quota<'_>> = queue
             .quotas
             .iter()
@@ -368,8 +367,7 @@ fn decision(from: placement::Decision, terms: usize) -> Result<host::Decision, E
         replicas: from.replicas,
     };
     // Names that no term can use are not looked at.
-    let names: Vec<Arc<str>> =
-        from.term_names.into_iter().take(terms).map(|name| bounds::name(name).into()).collect();
+    let names: Vec<Arc<str>> = from.term_names.into_iter().take(terms).map(|name| bounds::name(name).into()).collect();
     let term = |from: placement::Term| {
         let name = names.get(from.name as usize).ok_or_else(|| {
             Error::msg(format!("a term has name {}, and term-names has {} entries", from.name, names.len()))

@@ -29,11 +29,8 @@ struct Blocks {
 unsafe impl Sync for Blocks {}
 
 #[global_allocator]
-static BLOCKS: Blocks = Blocks {
-    free: [const { Cell::new(ptr::null_mut()) }; SIZES],
-    fresh: Cell::new(0),
-    end: Cell::new(0),
-};
+static BLOCKS: Blocks =
+    Blocks { free: [const { Cell::new(ptr::null_mut()) }; SIZES], fresh: Cell::new(0), end: Cell::new(0) };
 
 /// The number of the least size that holds a layout.
 #[inline]

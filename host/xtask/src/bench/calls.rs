@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use berth_core::native::{self, FifoConfig, cases};
-use berth_core::policy::{
-    Candidates, Fit, Job, JobComponent, Kind, NO_ROW, Offers, Policies, Queue, Request, Tables,
-};
+use berth_core::policy::{Candidates, Fit, Job, JobComponent, Kind, NO_ROW, Offers, Policies, Queue, Request, Tables};
 use berth_core::workload::Division;
 use berth_policy::PolicyHost;
 use serde_json::{Value, json};

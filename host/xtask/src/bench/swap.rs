@@ -26,10 +26,13 @@ fn variant(component: &[u8], mark: u8) -> Vec<u8> {
     bytes
 }
 
+/// Asks for one and the same decision.
+type Ask = Box<dyn Fn(&mut PolicyHost) -> Answer<Decision>>;
+
 /// Takes decisions one after another and notes how long each took, in microseconds.
 struct Decider {
     host: PolicyHost,
-    ask: Box<dyn Fn(&mut PolicyHost) -> Answer<Decision>>,
+    ask: Ask,
     took: Vec<f64>,
 }
 
