@@ -34,8 +34,6 @@ impl Watched {
 
     fn write(&mut self, text: &[u8]) {
         std::fs::write(self.folder.path().join(CONFIG_FILE), text).unwrap();
-        // What vanishes is given one scan to come back.
-        self.directory.scan();
         self.directory.scan();
     }
 
@@ -55,7 +53,10 @@ impl Watched {
             assert_eq!(set.policies.keys().collect::<Vec<_>>(), self.good.policies.keys().collect::<Vec<_>>());
             assert_eq!(set.bindings, self.good.bindings, "bindings of a file that is refused");
         }
+        // What vanishes is given one scan to come back.
+        self.directory.scan();
         self.write(GOOD.as_bytes());
+        self.directory.scan();
         let set = self.directory.set();
         assert!(set.refused.is_empty(), "a good file is refused: {:?}", set.refused);
         assert_eq!(set.policies.keys().collect::<Vec<_>>(), self.good.policies.keys().collect::<Vec<_>>());

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use berth_api::issue::plain;
 
 use super::ask::NoReply;
 use crate::wire::ApiError;
@@ -19,13 +20,15 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// `message` may quote the request: it becomes one short line that a terminal can show.
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let error = ApiError { code: code.to_owned(), message: message.into(), ..ApiError::default() };
+        let message = plain(&message.into()).into_owned();
+        let error = ApiError { code: code.to_owned(), message, ..ApiError::default() };
         Self { status, error, retry_after: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.error.hint = hint.into();
+        self.error.hint = plain(&hint.into()).into_owned();
         self
     }
 
@@ -102,5 +105,17 @@ impl From<JsonRejection> for Refusal {
 impl From<QueryRejection> for Refusal {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadQuery", rejection.body_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_says_is_told_in_one_short_line() {
+        let refusal = Refusal::not_found(format!("there is no kind \u{1b}[2J\n{}", "x".repeat(1 << 20))).hint("a\nb");
+        assert!(refusal.error.message.len() < 600 && !refusal.error.message.contains(char::is_control));
+        assert_eq!(refusal.error.hint, "a b");
     }
 }
