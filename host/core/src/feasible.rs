@@ -1,14 +1,15 @@
 //! Which clusters may run a workload, and why the others may not.
 //!
 //! What depends on the distribution policy and the clusters alone (affinity, taints, reachability, weights) is kept by
-//! [`Rules`] until the topology changes; a decision then looks only at the clusters that the policy selects.
+//! [`Rules`] until the topology changes. Which clusters have room for a shape is kept as sets of rows; a decision joins
+//! these sets, 64 clusters at a time, and looks only at its candidates one by one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fleet::{Cluster, ClusterRoom, RoomCache, Snapshot, TaintEffect, untolerated};
+use crate::fleet::{Cluster, ClusterRoom, RoomCache, RowSet, ShapeRooms, Snapshot, TaintEffect, untolerated};
 use crate::ids::{ClusterRow, ShapeRow};
-use crate::plan::Passed;
+use crate::plan::passed::{self, Passed, PassedOver, PassedRows};
 use crate::policy::NO_ROW;
 use crate::reason::{Code, Reason};
 use crate::spread::{self, Contender};
@@ -66,8 +67,8 @@ pub struct Candidate {
 pub struct Feasible {
     /// Ascending by cluster name.
     pub candidates: Vec<Candidate>,
-    /// All other clusters of the fleet, ascending by row.
-    pub passed: Vec<Passed>,
+    /// All other clusters of the fleet.
+    pub passed: PassedOver,
     /// Why there are no candidates although clusters passed the filters: spread constraints that cannot be met.
     pub problem: Option<Reason>,
 }
@@ -87,10 +88,16 @@ struct Selection {
     topology: u64,
     /// Ascending by name.
     selected: Vec<Selected>,
+    /// By cluster row: place in `selected`, or `usize::MAX`.
+    places: Vec<usize>,
+    /// Whether names ascend with rows, so that rows need not be sorted.
+    in_order: bool,
     /// By group: places in `selected`. A cluster may be in several.
     groups: Vec<Vec<usize>>,
-    /// Ascending by row.
-    passed: Vec<Passed>,
+    /// Selected clusters that may get something new.
+    open: RowSet,
+    /// All others, those that may keep what they hold included.
+    ruled_out: Arc<Vec<PassedRows>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,12 +113,13 @@ impl Feasibility {
             rooms.refresh(snapshot, want.shape, ask.rules.max_lead_seconds);
         }
         let selection = self.selection(snapshot, ask.rules);
-        Search { snapshot, selection, ask, tables: tables(rooms, ask) }.run()
+        let tables = ask.wants.iter().map(|want| rooms.rooms(want.shape, ask.rules.max_lead_seconds)).collect();
+        Search { snapshot, selection, ask, tables }.run()
     }
 
-    /// The clusters that rules select, whatever room they have; ascending by name. Closed ones are left out.
-    pub fn selected(&mut self, snapshot: &Snapshot, rules: &Arc<Rules>) -> impl Iterator<Item = Candidate> + '_ {
-        self.selection(snapshot, rules).selected.iter().map(|one| one.candidate).filter(|candidate| !candidate.closed)
+    /// Rows of the clusters that rules select and that may get something new, whatever room they have.
+    pub fn selected(&mut self, snapshot: &Snapshot, rules: &Arc<Rules>) -> &RowSet {
+        &self.selection(snapshot, rules).open
     }
 
     fn selection(&mut self, snapshot: &Snapshot, rules: &Arc<Rules>) -> &Selection {
@@ -130,10 +138,6 @@ impl Feasibility {
     }
 }
 
-fn tables<'a>(rooms: &'a RoomCache, ask: Ask<'_>) -> Vec<&'a [ClusterRoom]> {
-    ask.wants.iter().map(|want| rooms.rows(want.shape, ask.rules.max_lead_seconds)).collect()
-}
-
 impl Selection {
     fn new(snapshot: &Snapshot, rules: &Arc<Rules>) -> Self {
         let mut tiers = vec![NO_ROW; snapshot.cluster_count()];
@@ -146,15 +150,20 @@ impl Selection {
         }
         let weights = weights(snapshot, rules);
         let mut selected: Vec<Selected> = Vec::new();
-        let mut passed: Vec<Passed> = Vec::new();
+        let mut open = RowSet::with_room(snapshot.cluster_count());
+        let mut ruled_out: Vec<PassedRows> = Vec::new();
         for (row, cluster) in snapshot.clusters().filter(|(_, cluster)| !cluster.removed) {
             let (tier, weight) = (tiers[row.index()], weights[row.index()]);
             match standing(rules, cluster, tier, weight) {
                 Ok(closed) => {
                     let candidate = Candidate { cluster: row, tier, weight, closed: closed.is_some() };
                     selected.push(Selected { candidate, closed });
+                    match closed {
+                        None => open.insert(row.index()),
+                        Some(code) => passed::add(&mut ruled_out, Passed { cluster: row.0, code, have: 0, need: 0 }),
+                    }
                 }
-                Err(code) => passed.push(Passed { cluster: row.0, code, have: 0, need: 0 }),
+                Err(code) => passed::add(&mut ruled_out, Passed { cluster: row.0, code, have: 0, need: 0 }),
             }
         }
         let name = |row: ClusterRow| snapshot.cluster(row).map(|cluster| &cluster.name);
@@ -170,7 +179,9 @@ impl Selection {
             }
         }
         groups.iter_mut().for_each(|group: &mut Vec<usize>| group.sort_unstable());
-        Self { rules: rules.clone(), topology: snapshot.topology(), selected, groups, passed }
+        let in_order = selected.is_sorted_by_key(|one| one.candidate.cluster);
+        let (rules, topology) = (rules.clone(), snapshot.topology());
+        Self { rules, topology, selected, places, in_order, groups, open, ruled_out: Arc::new(ruled_out) }
     }
 }
 
@@ -223,8 +234,8 @@ struct Search<'a> {
     snapshot: &'a Snapshot,
     selection: &'a Selection,
     ask: Ask<'a>,
-    /// By component, then cluster row.
-    tables: Vec<&'a [ClusterRoom]>,
+    /// By component; `None` where nothing is known of the shape.
+    tables: Vec<Option<&'a ShapeRooms>>,
 }
 
 /// Clusters that would do, and what they hold of each component, with what is there.
@@ -240,57 +251,119 @@ struct Group {
 
 impl Search<'_> {
     fn run(self) -> Feasible {
-        if !self.alone() && self.ask.rules.spread.is_empty() {
-            return self.each();
-        }
         // Phase 1: filter each selected cluster by itself.
-        let selected = &self.selection.selected;
-        let mut passed: Vec<Option<Passed>> = selected.iter().map(|one| self.judge(one)).collect();
+        let (mut fits, mut passed) = self.filter();
+        let special = self.special();
+        for row in &special {
+            let Some(one) = self.selected(row.index()) else { continue };
+            fits.remove(row.index());
+            passed.remove(row.0);
+            match self.judge(one) {
+                None => fits.insert(row.index()),
+                Some(reason) => passed.add(reason),
+            }
+        }
+        let candidate = |place: usize| {
+            let one = &self.selection.selected[place];
+            let closed = special.contains(&one.candidate.cluster) && self.closed(one).is_some();
+            Candidate { closed, ..one.candidate }
+        };
+        let places = self.in_order(&fits);
+        if !self.alone() && self.ask.rules.spread.is_empty() {
+            let candidates = places.into_iter().map(candidate).collect();
+            return Feasible { candidates, passed, problem: None };
+        }
 
         // Phase 2: choose among groups, and within them by spread constraints.
-        let fits = |place: &usize| passed[*place].is_none();
-        let all = || (0..selected.len()).filter(fits).collect();
+        let fits = |place: &usize| fits.contains(self.selection.selected[*place].candidate.cluster.index());
         let (group, tier) = match self.alone() {
-            false => (self.group(all()), NO_ROW),
+            false => (self.group(places.clone()), NO_ROW),
             true => self.first_group(|tier| self.selection.groups[tier].iter().copied().filter(fits).collect()),
         };
 
         // Phase 3: everything that is not chosen has a reason.
         let members = (tier != NO_ROW).then(|| &self.selection.groups[tier as usize]);
         let mut chosen = group.places.iter().peekable();
-        let mut candidates = Vec::with_capacity(group.places.len());
-        for (place, one) in selected.iter().enumerate() {
+        for place in places {
             if chosen.next_if(|next| **next == place).is_some() {
-                candidates.push(Candidate { closed: self.closed(one).is_some(), ..one.candidate });
                 continue;
             }
-            let cluster = one.candidate.cluster.0;
-            passed[place].get_or_insert_with(|| match members {
+            let one = &self.selection.selected[place].candidate;
+            let cluster = one.cluster.0;
+            passed.add(match members {
                 Some(members) if members.binary_search(&place).is_err() => {
-                    Passed { cluster, code: Code::Affinity, have: one.candidate.tier + 1, need: tier + 1 }
+                    Passed { cluster, code: Code::Affinity, have: one.tier + 1, need: tier + 1 }
                 }
                 _ => Passed { cluster, code: Code::Spread, have: 0, need: 0 },
             });
         }
         // Post-condition: candidates and passed name each cluster of the fleet once.
-        let mut all = self.selection.passed.clone();
-        all.extend(passed.into_iter().flatten());
-        all.sort_by_key(|passed| passed.cluster);
-        Feasible { candidates, passed: all, problem: group.problem }
+        Feasible { candidates: group.places.into_iter().map(candidate).collect(), passed, problem: group.problem }
     }
 
-    /// The common case: each cluster is judged by itself alone.
-    fn each(&self) -> Feasible {
-        let mut candidates = Vec::with_capacity(self.selection.selected.len());
-        let mut passed = self.selection.passed.clone();
-        for one in &self.selection.selected {
-            match self.judge(one) {
-                None => candidates.push(Candidate { closed: self.closed(one).is_some(), ..one.candidate }),
-                Some(reason) => passed.push(reason),
+    /// Selected clusters that would do, and why others would not, as if nothing were held and nothing excepted.
+    fn filter(&self) -> (RowSet, PassedOver) {
+        let mut passed = PassedOver::by_rules(self.selection.ruled_out.clone());
+        let open = &self.selection.open;
+        let asked: Vec<usize> = (0..self.ask.wants.len()).filter(|at| self.ask.wants[*at].replicas > 0).collect();
+        let Some(first) = asked.first() else { return (open.clone(), passed) };
+        if self.ask.wants.iter().any(|want| want.need > 0) {
+            let mut fits = open.clone();
+            for one in self.selection.selected.iter().filter(|one| one.closed.is_none()) {
+                if let Some(reason) = self.room_for(one, None) {
+                    fits.remove(one.candidate.cluster.index());
+                    passed.add(reason);
+                }
             }
+            return (fits, passed);
         }
-        passed.sort_by_key(|passed| passed.cluster);
-        Feasible { candidates, passed, problem: None }
+        // Any number is useful, so one replica of any component is enough; the first tells what is lacking.
+        let elastic = self.ask.rules.elastic;
+        let known: Vec<&ShapeRooms> = asked.iter().filter_map(|component| self.tables[*component]).collect();
+        let word = |rows: &RowSet, at: usize| rows.words().get(at).copied().unwrap_or(0);
+        let room = |at: usize| {
+            let of =
+                |rooms: &&ShapeRooms| word(rooms.ready(), at) | if elastic { word(rooms.elastic(), at) } else { 0 };
+            known.iter().fold(0, |room, rooms| room | of(rooms))
+        };
+        let fits: Vec<u64> = open.words().iter().enumerate().map(|(at, open)| open & room(at)).collect();
+        let mut rest: Vec<u64> = open.words().iter().zip(&fits).map(|(open, fits)| open & !fits).collect();
+        let mut give = |code: Code, rows: &RowSet| {
+            let taken: Vec<u64> = rest.iter().enumerate().map(|(at, rest)| rest & word(rows, at)).collect();
+            rest.iter_mut().zip(&taken).for_each(|(rest, taken)| *rest &= !taken);
+            passed.add_rows(code, 0, 1, RowSet::from_words(taken));
+        };
+        if let Some(rooms) = self.tables[*first] {
+            if !elastic {
+                give(Code::ElasticityOff, rooms.elastic());
+            }
+            rooms.limits().for_each(|(code, rows)| give(code, rows));
+        }
+        passed.add_rows(ClusterRoom::default().limit, 0, 1, RowSet::from_words(rest));
+        (RowSet::from_words(fits), passed)
+    }
+
+    /// Clusters that are not like others: they hold something, or are to be left alone. Ascending.
+    fn special(&self) -> Vec<ClusterRow> {
+        let held = self.ask.held.iter().map(|held| held.cluster);
+        let mut rows: Vec<ClusterRow> = held.chain(self.ask.except.iter().map(|(row, _)| *row)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
+    fn selected(&self, row: usize) -> Option<&Selected> {
+        self.selection.selected.get(*self.selection.places.get(row)?)
+    }
+
+    /// Places of rows, ascending by name.
+    fn in_order(&self, rows: &RowSet) -> Vec<usize> {
+        let mut places = Vec::with_capacity(rows.len());
+        places.extend(rows.iter().map(|row| self.selection.places[row]));
+        if !self.selection.in_order {
+            places.sort_unstable();
+        }
+        places
     }
 
     /// Whether one group is to be chosen among several.
@@ -301,6 +374,10 @@ impl Search<'_> {
     fn held(&self, cluster: ClusterRow, component: usize) -> u32 {
         let here = |held: &&Held| held.cluster == cluster && held.component == component;
         self.ask.held.iter().filter(here).fold(0, |sum, held| sum.saturating_add(held.replicas))
+    }
+
+    fn room(&self, cluster: ClusterRow, component: usize) -> ClusterRoom {
+        self.tables[component].map(|rooms| rooms.get(cluster)).unwrap_or_default()
     }
 
     /// Why a cluster gets nothing new.
@@ -315,7 +392,7 @@ impl Search<'_> {
         if self.closed(one).is_some() {
             return u64::from(self.held(cluster, component));
         }
-        let room = self.tables[component].get(cluster.index()).copied().unwrap_or_default();
+        let room = self.room(cluster, component);
         let elastic = if self.ask.rules.elastic { room.elastic } else { 0 };
         u64::from(self.held(cluster, component)) + u64::from(room.ready) + u64::from(elastic)
     }
@@ -323,13 +400,19 @@ impl Search<'_> {
     /// Why a selected cluster is no candidate.
     fn judge(&self, one: &Selected) -> Option<Passed> {
         let row = one.candidate.cluster;
-        let cluster = row.0;
         let closed = self.closed(one);
         if let Some(code) = closed
             && !self.ask.held.iter().any(|held| held.cluster == row && held.replicas > 0)
         {
-            return Some(Passed { cluster, code, have: 0, need: 0 });
+            return Some(Passed { cluster: row.0, code, have: 0, need: 0 });
         }
+        self.room_for(one, closed)
+    }
+
+    /// Why a cluster has not room enough, with what it holds.
+    fn room_for(&self, one: &Selected, closed: Option<Code>) -> Option<Passed> {
+        let row = one.candidate.cluster;
+        let cluster = row.0;
         let asked = || self.ask.wants.iter().enumerate().filter(|(_, want)| want.replicas > 0);
         let short = |component: usize, need: u32| {
             let have = self.have(one, component);
@@ -353,7 +436,7 @@ impl Search<'_> {
     }
 
     fn short(&self, row: ClusterRow, component: usize, have: u32, need: u32) -> Passed {
-        let room = self.tables[component].get(row.index()).copied().unwrap_or_default();
+        let room = self.room(row, component);
         let elastic_would_do = u64::from(have) + u64::from(room.elastic) >= u64::from(need);
         let code = if !self.ask.rules.elastic && elastic_would_do { Code::ElasticityOff } else { room.limit };
         Passed { cluster: row.0, code, have, need }

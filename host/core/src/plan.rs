@@ -8,6 +8,7 @@ mod cycle;
 mod explain;
 mod fits;
 mod giveback;
+pub(crate) mod passed;
 mod place;
 mod queue;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 pub use cycle::{Input, Planner, RunningWorkload, plan};
 pub use explain::{ExplainedCluster, Explanation, explain};
+pub use passed::{Passed, PassedOver, PassedRows};
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ClusterName, Generation, Millis, PlanId, WorkloadKey};
 use crate::placement::{NodeOrder, Placement, PolicyRef};
 use crate::policy::{Candidates, Decision, Kind, Problem, Queue, Request, Tables, Verdict};
-use crate::reason::{Code, Reason};
+use crate::reason::Reason;
 use crate::workload::Workload;
 
 /// One workload that waits for a decision: new, changed, short of replicas, or told to move.
@@ -121,60 +123,9 @@ pub struct DecisionRecord {
     pub tables: Arc<Tables>,
     pub request: Request,
     pub candidates: Candidates,
-    /// Clusters that were no candidates, ascending by row. Candidates without replicas were passed over by the policy.
-    pub passed: Vec<Passed>,
+    /// Clusters that were no candidates. Candidates without replicas were passed over by the policy.
+    pub passed: PassedOver,
     pub outcome: Result<Decision, Problem>,
-}
-
-/// A cluster that was no candidate. Kept as numbers, because most decisions have many and few are ever looked at;
-/// [`Passed::message`] makes the sentence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
-    /// Row in the tables.
-    pub cluster: u32,
-    pub code: Code,
-    /// What there was and what was asked, where the code speaks of amounts.
-    pub have: u32,
-    pub need: u32,
-}
-
-impl Passed {
-    /// Why in words, with the cluster's name and the numbers.
-    pub fn message(&self, tables: &Tables) -> String {
-        let name = tables.names.get(self.cluster as usize).map_or("unknown cluster", |name| &**name);
-        format!("{name}: {}", self.why())
-    }
-
-    /// Why in words, without the cluster's name.
-    pub fn why(&self) -> String {
-        let Passed { have, need, .. } = *self;
-        let room = if have == 1 {
-            format!("room for 1 replica, {need} needed")
-        } else {
-            format!("room for {have} replicas, {need} needed")
-        };
-        match self.code {
-            Code::Affinity if need > 0 => format!("in group {have} of the preferred clusters; group {need} is used"),
-            Code::Affinity => "not selected by the cluster affinity".into(),
-            Code::Taint => "has a taint that is not tolerated".into(),
-            Code::ClusterUnhealthy => "cannot be reached, or its API is not healthy".into(),
-            Code::NoMatchingPool => "no node pool can hold a replica: resources, labels or taints of its nodes".into(),
-            Code::NoRoom => room,
-            Code::NoStock => format!("{room}; the offerings that would do are out of stock"),
-            Code::PoolAtMaximum => format!("{room}; the node pools that would do are at their maximum"),
-            Code::ElasticityOff => format!("{room}; there is room on new nodes, but elasticity is off"),
-            Code::QuotaExceeded => format!("quota for {have} replicas, {need} needed"),
-            Code::GangDoesNotFit if need > 0 => format!("the gang does not fit whole: {room}"),
-            Code::GangDoesNotFit => "the gang does not fit whole".into(),
-            Code::Behind => "kept free for a job ahead in the queue".into(),
-            Code::TooLarge => "could not hold it even if nothing else ran there".into(),
-            Code::Spread => "left out by the spread constraints".into(),
-            Code::MovedAway => "replicas were moved away from here".into(),
-            Code::NoWeight => "the static weight list gives it nothing".into(),
-            Code::NotChosen => "the policy chose other clusters".into(),
-            code => code.as_str().into(),
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

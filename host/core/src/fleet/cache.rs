@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fleet::{ClusterRoom, Snapshot};
+use crate::fleet::{ClusterRoom, Offer, RowSet, Rows, Snapshot};
 use crate::ids::{ClusterRow, OfferingRow, ShapeRow};
+use crate::reason::Code;
 use crate::resources::Amounts;
 
 use super::fit::Need;
-use super::room::{Base, Look, Survey};
+use super::room::{Base, EmptyRoom, Look, Reach, Survey};
 use super::snapshot::Stamps;
 
-/// Shapes that are kept at the most, and rows of all shapes (about 110 bytes each), as long as a few shapes are left. The
+/// Shapes that are kept at the most, and rows of all shapes (about 200 bytes each), as long as a few shapes are left. The
 /// shape used longest ago goes first.
 const MOST_SHAPES: usize = 512;
-const MOST_ROWS: usize = 1 << 20;
+const MOST_ROWS: usize = 1 << 19;
 const FEW_SHAPES: usize = 16;
+/// Replicas up to which offers are kept. Larger workloads are rare, and have theirs made when they ask.
+const OFFERED: u32 = 32;
 
 /// Room of the shapes in use. Belongs to the planner and outlives its snapshots.
 #[derive(Debug, Default)]
@@ -28,12 +31,83 @@ pub struct RoomCache {
 #[derive(Debug)]
 struct Table {
     need: Arc<Need>,
-    seen: Vec<Stamps>,
-    rooms: Vec<ClusterRoom>,
+    seen: Rows<Stamps>,
+    rooms: ShapeRooms,
     /// What does not depend on stock, so that nodes are not looked at again when only stock changed.
     bases: Vec<Base>,
+    /// Offers by row, as far as they were asked for since the row changed.
+    offers: Vec<Option<Offers>>,
+    /// Room if nothing ran there, with the stamp of the pools that it belongs to; as far as it was asked for.
+    empty: Vec<(u64, EmptyRoom)>,
     fresh: FreshFits,
     used: u64,
+}
+
+/// The first offers of a cluster, enough for [`OFFERED`] replicas.
+#[derive(Debug)]
+struct Offers {
+    first: Box<[Offer]>,
+    /// There are no others.
+    whole: bool,
+}
+
+/// Room of one shape by cluster row, and sets of rows by what it is.
+#[derive(Debug, Default)]
+pub struct ShapeRooms {
+    rooms: Vec<ClusterRoom>,
+    reach: Vec<Reach>,
+    ready: RowSet,
+    elastic: RowSet,
+    limits: [RowSet; 4],
+}
+
+/// What may limit room, in the order of [`ShapeRooms::limits`].
+const LIMITS: [Code; 4] = [Code::NoMatchingPool, Code::PoolAtMaximum, Code::NoStock, Code::NoRoom];
+
+impl ShapeRooms {
+    pub fn rooms(&self) -> &[ClusterRoom] {
+        &self.rooms
+    }
+
+    pub fn get(&self, cluster: ClusterRow) -> ClusterRoom {
+        self.rooms.get(cluster.index()).copied().unwrap_or_default()
+    }
+
+    /// Clusters with room on the nodes there are.
+    pub fn ready(&self) -> &RowSet {
+        &self.ready
+    }
+
+    /// Clusters with room on nodes that come or could come.
+    pub fn elastic(&self) -> &RowSet {
+        &self.elastic
+    }
+
+    /// Clusters by what limits their room.
+    pub fn limits(&self) -> impl Iterator<Item = (Code, &RowSet)> + '_ {
+        LIMITS.into_iter().zip(&self.limits)
+    }
+
+    pub(crate) fn reach(&self, cluster: ClusterRow) -> Reach {
+        self.reach.get(cluster.index()).copied().unwrap_or_default()
+    }
+
+    fn resize(&mut self, rows: usize) {
+        let known = self.rooms.len();
+        self.rooms.resize(rows, ClusterRoom::default());
+        self.reach.resize(rows, Reach::default());
+        (known..rows).for_each(|row| self.put(row, ClusterRoom::default(), Reach::default()));
+    }
+
+    fn put(&mut self, row: usize, room: ClusterRoom, reach: Reach) {
+        self.rooms[row] = room;
+        self.reach[row] = reach;
+        self.ready.set(row, room.ready > 0);
+        self.elastic.set(row, room.elastic > 0);
+        for (code, rows) in LIMITS.iter().zip(&mut self.limits) {
+            rows.set(row, *code == room.limit);
+        }
+    }
 }
 
 /// Replicas that fit on a fresh node, by offering, as far as they were asked for.
@@ -78,35 +152,114 @@ impl RoomCache {
         let table = self.tables.entry(key).or_insert_with(|| Table::new(need.clone()));
         table.used = self.uses;
         table.refresh(snapshot, max_lead_seconds, &mut self.survey);
-        &table.rooms
+        &table.rooms.rooms
     }
 
     /// The rows as of the last [`RoomCache::refresh`], for looking at several shapes at once.
     pub fn rows(&self, shape: ShapeRow, max_lead_seconds: u32) -> &[ClusterRoom] {
-        self.tables.get(&(shape, max_lead_seconds)).map_or(&[], |table| &table.rooms)
+        self.rooms(shape, max_lead_seconds).map_or(&[], |rooms| &rooms.rooms)
     }
+
+    /// The same with sets of rows; `None` for a shape that was never refreshed.
+    pub fn rooms(&self, shape: ShapeRow, max_lead_seconds: u32) -> Option<&ShapeRooms> {
+        self.tables.get(&(shape, max_lead_seconds)).map(|table| &table.rooms)
+    }
+
+    /// The first of [`Snapshot::offers`] that hold `enough` replicas, or all of them, in clusters whose rows are up to date
+    /// with `snapshot`. Calls `each` with the place in `clusters`.
+    pub fn offers(
+        &mut self,
+        snapshot: &Snapshot,
+        (shape, max_lead): (ShapeRow, u32),
+        enough: u32,
+        clusters: impl Iterator<Item = (usize, ClusterRow)>,
+        mut each: impl FnMut(usize, &Offer),
+    ) {
+        let Some(table) = self.tables.get_mut(&(shape, max_lead)) else { return };
+        let survey = &mut self.survey;
+        for (place, cluster) in clusters {
+            let Some(kept) = table.offers.get_mut(cluster.index()) else { continue };
+            let known = kept.get_or_insert_with(|| {
+                let (first, whole) = first_offers(snapshot, &table.need, cluster, max_lead, OFFERED, survey);
+                Offers { first: first.into(), whole }
+            });
+            let more;
+            let mut offers = &known.first[..];
+            if enough > OFFERED && !known.whole {
+                more = first_offers(snapshot, &table.need, cluster, max_lead, enough, survey).0;
+                offers = &more;
+            }
+            let mut sum = 0_u32;
+            for offer in offers {
+                each(place, offer);
+                sum = sum.saturating_add(offer.replicas);
+                if sum >= enough {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Room of a shape in a cluster if nothing ran there. The shape was refreshed with this snapshot.
+    pub(crate) fn empty(
+        &mut self,
+        snapshot: &Snapshot,
+        (shape, max_lead): (ShapeRow, u32),
+        cluster: ClusterRow,
+    ) -> EmptyRoom {
+        let Some(table) = self.tables.get_mut(&(shape, max_lead)) else { return EmptyRoom::default() };
+        let (Some(stamps), Some(known)) =
+            (snapshot.stamps().get(cluster.index()), table.empty.get_mut(cluster.index()))
+        else {
+            return EmptyRoom::default();
+        };
+        if known.0 != stamps.pools {
+            *known = (stamps.pools, snapshot.empty_room(cluster, &table.need, max_lead));
+        }
+        known.1
+    }
+}
+
+fn first_offers(
+    snapshot: &Snapshot,
+    need: &Need,
+    cluster: ClusterRow,
+    max_lead: u32,
+    enough: u32,
+    survey: &mut Survey,
+) -> (Vec<Offer>, bool) {
+    let orderable = |offering| snapshot.orderable(offering);
+    survey.look(&Look { snapshot, cluster, need, max_lead, orderable: &orderable }, snapshot.pools_of(cluster));
+    survey.first_offers(u64::from(enough))
 }
 
 impl Table {
     fn new(need: Arc<Need>) -> Self {
-        let (seen, rooms, bases) = (Vec::new(), Vec::new(), Vec::new());
-        Self { need, seen, rooms, bases, fresh: FreshFits::default(), used: 0 }
+        Self {
+            need,
+            seen: Rows::default(),
+            rooms: ShapeRooms::default(),
+            bases: Vec::new(),
+            offers: Vec::new(),
+            empty: Vec::new(),
+            fresh: FreshFits::default(),
+            used: 0,
+        }
     }
 
     fn refresh(&mut self, snapshot: &Snapshot, max_lead: u32, survey: &mut Survey) {
         let stamps = snapshot.stamps();
-        self.seen.resize(stamps.len(), Stamps::default());
-        self.rooms.resize(stamps.len(), ClusterRoom::default());
+        self.rooms.resize(stamps.len());
         self.bases.resize(stamps.len(), Base::default());
+        self.offers.resize_with(stamps.len(), || None);
+        self.empty.resize(stamps.len(), (0, EmptyRoom::default()));
         self.fresh.bring_up_to(snapshot);
         let orderable = |offering| snapshot.orderable(offering);
-        for (row, stamp) in stamps.iter().enumerate() {
-            if self.seen[row] == *stamp {
-                continue;
-            }
+        let seen = std::mem::replace(&mut self.seen, stamps.clone());
+        stamps.changed_since(&seen, |row, old, new| {
             let cluster = ClusterRow(row as u32);
             let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
-            if self.seen[row].pools == stamp.pools {
+            if old.is_some_and(|old| old.pools == new.pools) {
                 survey.base = self.bases[row];
             } else {
                 survey.look_at_nodes(&look, snapshot.pools_of(cluster));
@@ -114,9 +267,9 @@ impl Table {
             }
             let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
             survey.look_at_stock(&look, snapshot.pools_of(cluster), fits);
-            self.rooms[row] = survey.cluster_room();
-            self.seen[row] = *stamp;
-        }
+            self.rooms.put(row, survey.cluster_room(), survey.reach());
+            self.offers[row] = None;
+        });
     }
 }
 

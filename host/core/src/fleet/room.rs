@@ -148,6 +148,79 @@ pub(crate) struct Base {
     /// The first nodes in flight on which it fits.
     flight: Option<Offer>,
     matched: bool,
+    /// Where there is room on nodes; see [`Reach`].
+    pools: u64,
+}
+
+/// Where room lies, as bits: shapes whose bits differ everywhere do not compete. Pools and offerings beyond the 64th share
+/// bits, so that shapes may seem to compete that do not, and never the other way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Pools, by their place in the cluster.
+    pub(crate) pools: u64,
+    /// Offerings that new nodes would come from, by row.
+    pub(crate) offerings: u64,
+}
+
+impl Reach {
+    pub(crate) fn competes(self, other: Self) -> bool {
+        self.pools & other.pools != 0 || self.offerings & other.offerings != 0
+    }
+}
+
+fn bit(number: usize) -> u64 {
+    1 << (number % 64)
+}
+
+/// Room in a cluster if nothing ran there: every node fresh, every pool free to grow to its maximum whatever the stock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EmptyRoom {
+    pub(crate) ready: u64,
+    pub(crate) elastic: u64,
+    /// Pools, by their place in the cluster.
+    pub(crate) pools: u64,
+}
+
+impl Snapshot {
+    /// Room if nothing ran there, for one shape by itself. A slot counts with the node that holds the most.
+    pub(crate) fn empty_room(&self, cluster: ClusterRow, need: &Need, max_lead: u32) -> EmptyRoom {
+        let region = self.region(cluster);
+        let mut room = EmptyRoom::default();
+        for (index, (row, pool)) in self.pools_of(cluster).enumerate() {
+            if !need.shape.tolerates(&pool.spec) {
+                continue;
+            }
+            let quick = max_lead == 0 || pool.spec.lead_seconds <= max_lead;
+            let before = (room.ready, room.elastic);
+            for group in pool.groups.iter().filter(|group| group.part.is_none()) {
+                let allocatable = self.allocatable(row, group);
+                let per = allocatable.map_or(0, |amounts| need.fits_fresh(amounts));
+                if per == 0 || !self.accepts(&pool.spec, region, group, need) {
+                    continue;
+                }
+                let here = u64::from(per) * u64::from(group.count);
+                match group.state {
+                    NodeState::Ready => room.ready += here,
+                    NodeState::InFlight if quick => room.elastic += here,
+                    NodeState::InFlight => {}
+                }
+            }
+            let fits = |offering: &OfferingRow| {
+                let offering = self.offering(*offering)?;
+                let per = need.fits_fresh(&offering.allocatable);
+                let selects = per > 0 && need.shape.selects(&self.offering_labels(&pool.spec, region, offering));
+                Some(if selects { per } else { 0 })
+            };
+            if quick && pool.slots() > 0 {
+                let most = pool.spec.offerings.iter().filter_map(fits).max().unwrap_or(0);
+                room.elastic += u64::from(most) * u64::from(pool.slots());
+            }
+            if before != (room.ready, room.elastic) {
+                room.pools |= bit(index);
+            }
+        }
+        room
+    }
 }
 
 /// What the pools of a cluster offer to one shape. Kept between uses for its buffers.
@@ -179,13 +252,15 @@ impl Survey {
         self.base = Base::default();
         self.flights.clear();
         let region = look.snapshot.region(look.cluster);
-        for (_, pool) in pools.filter(|(_, pool)| look.need.shape.tolerates(&pool.spec)) {
-            self.look_at_groups(look, region, pool);
+        for (index, (_, pool)) in pools.enumerate() {
+            if look.need.shape.tolerates(&pool.spec) {
+                self.look_at_groups(look, region, (index, pool));
+            }
         }
         self.base.flight = self.flights.first().copied();
     }
 
-    fn look_at_groups(&mut self, look: &Look<'_>, region: &str, pool: &Pool) {
+    fn look_at_groups(&mut self, look: &Look<'_>, region: &str, (index, pool): (usize, &Pool)) {
         for group in &pool.groups {
             if !look.snapshot.accepts(&pool.spec, region, group, look.need) {
                 continue;
@@ -194,8 +269,12 @@ impl Survey {
             let room = u64::from(group.free.fits(look.need)) * u64::from(group.count);
             match group.state {
                 _ if room == 0 => {}
-                NodeState::Ready => self.base.ready = self.base.ready.saturating_add(room),
+                NodeState::Ready => {
+                    self.base.ready = self.base.ready.saturating_add(room);
+                    self.base.pools |= bit(index);
+                }
                 NodeState::InFlight if look.quick(pool) => {
+                    self.base.pools |= bit(index);
                     self.base.in_flight = self.base.in_flight.saturating_add(room);
                     let offering = group.offering.and_then(|row| look.snapshot.offering(row));
                     self.flights.push(Offer {
@@ -368,6 +447,31 @@ impl Survey {
             interruption: next.map_or(0.0, |next| next.interruption),
             limit,
         }
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        let reach = Reach { pools: self.base.pools, offerings: 0 };
+        self.steps.iter().fold(reach, |reach, step| Reach {
+            pools: reach.pools | bit(step.pool),
+            offerings: reach.offerings | bit(step.offering.index()),
+        })
+    }
+
+    /// The first of [`Survey::offers`] that hold `enough` replicas, if the rest of them is not worth a look: those on nodes
+    /// in flight and the cheapest new nodes, whole. The last says whether there are no others.
+    pub(crate) fn first_offers(&mut self, enough: u64) -> (Vec<Offer>, bool) {
+        let all = self.offers();
+        let mut sum = 0;
+        let mut count = 0;
+        for offer in &all {
+            count += 1;
+            sum += u64::from(offer.replicas);
+            if sum >= enough {
+                break;
+            }
+        }
+        let whole = count == all.len();
+        (all.into_iter().take(count).collect(), whole)
     }
 
     fn offers(&mut self) -> Vec<Offer> {

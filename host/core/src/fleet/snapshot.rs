@@ -60,7 +60,7 @@ pub struct Snapshot {
     quotas: QuotaTree,
     /// Made when first asked for, and then shared by all clones with the same topology.
     tables: Arc<OnceLock<Arc<Tables>>>,
-    stamps: Arc<Vec<Stamps>>,
+    stamps: Rows<Stamps>,
     topology: u64,
     catalogue: u64,
 }
@@ -185,7 +185,7 @@ impl Snapshot {
     }
 
     /// By cluster: renewed when anything changed that its room depends on.
-    pub(crate) fn stamps(&self) -> &[Stamps] {
+    pub(crate) fn stamps(&self) -> &Rows<Stamps> {
         &self.stamps
     }
 
@@ -250,17 +250,21 @@ impl Snapshot {
         })
     }
 
+    /// What a node of a pool offers while nothing runs on it, as far as it is known.
+    pub(crate) fn allocatable(&self, row: PoolRow, group: &NodeGroup) -> Option<&crate::resources::Amounts> {
+        let same = |observed: &&crate::fleet::ObservedNodes| observed.instance_type == group.instance_type;
+        let observed = self.pool_input(row).and_then(|input| input.observed.iter().find(same));
+        match (observed, group.offering.and_then(|row| self.offering(row))) {
+            (Some(observed), _) => Some(&observed.allocatable),
+            (None, offering) => offering.map(|offering| &offering.allocatable),
+        }
+    }
+
     /// A pool as if nothing ran on its nodes.
     pub(crate) fn emptied(&self, row: PoolRow, pool: &Pool) -> Pool {
         let mut groups: Vec<NodeGroup> = pool.groups.iter().filter(|group| group.part.is_none()).cloned().collect();
         for group in &mut groups {
-            let same = |observed: &&crate::fleet::ObservedNodes| observed.instance_type == group.instance_type;
-            let observed = self.pool_input(row).and_then(|input| input.observed.iter().find(same));
-            let allocatable = match (observed, group.offering.and_then(|row| self.offering(row))) {
-                (Some(observed), _) => Some(&observed.allocatable),
-                (None, offering) => offering.map(|offering| &offering.allocatable),
-            };
-            group.free = allocatable.cloned().map(Free::new).unwrap_or_default();
+            group.free = self.allocatable(row, group).cloned().map(Free::new).unwrap_or_default();
         }
         let mut empty = Pool { groups, ..pool.clone() };
         empty.tidy();

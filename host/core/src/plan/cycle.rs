@@ -270,7 +270,7 @@ impl<'a> Cycle<'a> {
             tables: self.tables.clone(),
             request: Request { seed: self.input.seed, now_ms: self.input.now.0, ..Request::default() },
             candidates: crate::policy::Candidates::default(),
-            passed: Vec::new(),
+            passed: super::PassedOver::default(),
             outcome: Ok(Decision::default()),
         };
         self.changes.push(Change {

@@ -67,7 +67,7 @@ pub fn explain(record: &DecisionRecord, tables: &Tables) -> Explanation {
         };
         clusters.push((u8::from(!chosen), ExplainedCluster { cluster: name(*row), replicas, code, message, terms }));
     }
-    for passed in &record.passed {
+    for passed in record.passed.each() {
         let (cluster, message) = (name(passed.cluster), passed.why());
         let row =
             ExplainedCluster { cluster, replicas: Vec::new(), code: Some(passed.code), message, terms: Vec::new() };

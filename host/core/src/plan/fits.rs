@@ -1,4 +1,8 @@
-//! How often a whole set of components fits into each cluster, kept until the cluster changes.
+//! How often a whole set of components fits into each cluster.
+//!
+//! The room of each shape by itself is known, and mostly answers it: shapes that use different pools and offerings do not
+//! compete. Where they do, whether one set fits is tried, and kept until the cluster changes; how many more would fit is
+//! then reckoned as if all room were shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,10 +29,74 @@ pub(super) struct FitCache {
 struct Kept {
     needs: Vec<Option<Arc<Need>>>,
     used: u64,
-    /// By cluster row, with the stamps of pools and stock that the count belongs to.
-    now: Vec<((u64, u64), u32)>,
+    /// By cluster row: whether one set fits, with the stamps of pools and stock that the trial belongs to.
+    now: Vec<((u64, u64), bool)>,
     /// The same without stock, which an empty cluster does not depend on.
-    empty: Vec<(u64, u32)>,
+    empty: Vec<(u64, bool)>,
+}
+
+/// One shape's part of a set.
+struct Part {
+    shape: ShapeRow,
+    replicas: u64,
+    /// Components of this shape.
+    components: usize,
+}
+
+fn parts(set: &Set) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (shape, count) in set.iter().filter(|(_, count)| *count > 0) {
+        match parts.iter_mut().find(|part| part.shape == *shape) {
+            Some(part) => {
+                part.replicas += u64::from(*count);
+                part.components += 1;
+            }
+            None => parts.push(Part { shape: *shape, replicas: u64::from(*count), components: 1 }),
+        }
+    }
+    parts
+}
+
+/// What the room of each part alone says.
+#[derive(Clone, Copy)]
+struct Alone {
+    /// Sets, as far as the scarcest part goes.
+    sets: u64,
+    /// Share of all room that one set takes if all parts share it.
+    share: f64,
+    /// One set fits if `sets` is not 0, whatever the order in which its parts are taken.
+    certain: bool,
+}
+
+impl Alone {
+    /// Whole sets; `fits` says whether one does where that is not certain.
+    fn count(self, competes: bool, fits: impl FnOnce() -> bool) -> u32 {
+        if self.sets == 0 || (!(self.certain && !competes) && !fits()) {
+            return 0;
+        }
+        let sets = if competes { ((1.0 / self.share) as u64).clamp(1, self.sets) } else { self.sets };
+        sets.min(u64::from(LIMIT)) as u32
+    }
+}
+
+/// Folds the room of each part: replicas on nodes that exist, replicas in all.
+fn alone<'a>(parts: &'a [Part], mut room: impl FnMut(&'a Part) -> (u64, u64)) -> Alone {
+    let mut alone = Alone { sets: u64::from(LIMIT), share: 0.0, certain: true };
+    for part in parts {
+        let (ready, all) = room(part);
+        alone.sets = alone.sets.min(all / part.replicas);
+        alone.share += part.replicas as f64 / all.max(1) as f64;
+        // New nodes of different sizes may be used up differently by several orders than by one.
+        alone.certain &= part.components == 1 || part.replicas <= ready;
+        if alone.sets == 0 {
+            break;
+        }
+    }
+    alone
+}
+
+fn any_pair<T: Copy>(list: &[T], holds: impl Fn(T, T) -> bool) -> bool {
+    list.iter().enumerate().any(|(at, one)| list[at + 1..].iter().any(|other| holds(*one, *other)))
 }
 
 impl FitCache {
@@ -49,50 +117,94 @@ impl FitCache {
         }
         let kept = self.kept.entry(key).or_insert_with(|| Kept { needs, used: 0, now: Vec::new(), empty: Vec::new() });
         kept.used = self.uses;
-        kept.now.resize(snapshot.cluster_count(), ((0, 0), 0));
-        kept.empty.resize(snapshot.cluster_count(), (0, 0));
         kept
     }
 
-    /// Whole sets that fit into a cluster now.
+    /// Whole sets that fit into each of `clusters` now. The set's shapes are up to date in `rooms`.
     pub(super) fn now(
         &mut self,
         snapshot: &Snapshot,
         rooms: &RoomCache,
         set: &Set,
         options: TakeOptions,
-        cluster: ClusterRow,
-    ) -> u32 {
+        clusters: &[ClusterRow],
+    ) -> Vec<u32> {
+        let parts = parts(set);
+        let tables: Vec<_> =
+            parts.iter().filter_map(|part| rooms.rooms(part.shape, options.max_lead_seconds)).collect();
+        if tables.len() < parts.len() {
+            return vec![0; clusters.len()];
+        }
         let kept = self.kept(snapshot, set, options);
-        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), kept.now.get_mut(cluster.index()))
+        let mut counts = Vec::with_capacity(clusters.len());
+        for cluster in clusters {
+            let mut tables_left = tables.iter();
+            let alone = alone(&parts, |_| {
+                let room = tables_left.next().map(|table| table.get(*cluster)).unwrap_or_default();
+                let elastic = if options.elastic { room.elastic } else { 0 };
+                (u64::from(room.ready), u64::from(room.ready) + u64::from(elastic))
+            });
+            let reach: Vec<_> = if alone.sets > 0 && tables.len() > 1 {
+                tables.iter().map(|table| table.reach(*cluster)).collect()
+            } else {
+                Vec::new()
+            };
+            counts.push(alone.count(any_pair(&reach, |one, other| one.competes(other)), || {
+                kept.fits_now(snapshot, set, options, *cluster)
+            }));
+        }
+        counts
+    }
+
+    /// Whole sets that would fit into each of `clusters` if nothing else ran there. The set's shapes are up to date.
+    pub(super) fn empty(
+        &mut self,
+        snapshot: &Snapshot,
+        rooms: &mut RoomCache,
+        set: &Set,
+        options: TakeOptions,
+        clusters: &[ClusterRow],
+    ) -> Vec<u32> {
+        let parts = parts(set);
+        let kept = self.kept(snapshot, set, options);
+        let mut counts = Vec::with_capacity(clusters.len());
+        for cluster in clusters {
+            let mut pools = Vec::with_capacity(parts.len());
+            let alone = alone(&parts, |part| {
+                let room = rooms.empty(snapshot, (part.shape, options.max_lead_seconds), *cluster);
+                pools.push(room.pools);
+                (room.ready, room.ready + if options.elastic { room.elastic } else { 0 })
+            });
+            counts.push(alone.count(any_pair(&pools, |one, other| one & other != 0), || {
+                kept.fits_empty(snapshot, set, options, *cluster)
+            }));
+        }
+        counts
+    }
+}
+
+impl Kept {
+    fn fits_now(&mut self, snapshot: &Snapshot, set: &Set, options: TakeOptions, cluster: ClusterRow) -> bool {
+        self.now.resize(snapshot.cluster_count(), ((0, 0), false));
+        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), self.now.get_mut(cluster.index()))
         else {
-            return 0;
+            return false;
         };
         let stamps = (stamps.pools, stamps.stock);
         if seen.0 != stamps {
-            // Each component by itself bounds the whole set, and is known already.
-            let alone = |(shape, count): &(ShapeRow, u32)| {
-                let room =
-                    rooms.rows(*shape, options.max_lead_seconds).get(cluster.index()).copied().unwrap_or_default();
-                let elastic = if options.elastic { room.elastic } else { 0 };
-                room.ready.saturating_add(elastic).checked_div(*count)
-            };
-            let bound = set.iter().filter_map(alone).min().unwrap_or(LIMIT).min(LIMIT);
-            let sets = if bound == 0 { 0 } else { snapshot.sets(cluster, set, options, bound) };
-            *seen = (stamps, sets);
+            *seen = (stamps, snapshot.sets(cluster, set, options, 1) > 0);
         }
         seen.1
     }
 
-    /// Whole sets that would fit into a cluster if nothing else ran there.
-    pub(super) fn empty(&mut self, snapshot: &Snapshot, set: &Set, options: TakeOptions, cluster: ClusterRow) -> u32 {
-        let kept = self.kept(snapshot, set, options);
-        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), kept.empty.get_mut(cluster.index()))
+    fn fits_empty(&mut self, snapshot: &Snapshot, set: &Set, options: TakeOptions, cluster: ClusterRow) -> bool {
+        self.empty.resize(snapshot.cluster_count(), (0, false));
+        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), self.empty.get_mut(cluster.index()))
         else {
-            return 0;
+            return false;
         };
         if seen.0 != stamps.pools {
-            *seen = (stamps.pools, snapshot.sets_if_empty(cluster, set, options, LIMIT));
+            *seen = (stamps.pools, snapshot.sets_if_empty(cluster, set, options, 1) > 0);
         }
         seen.1
     }

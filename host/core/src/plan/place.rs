@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::cycle::{Cycle, Ticket};
-use super::{Change, DecisionRecord, Passed};
+use super::{Change, DecisionRecord, Passed, PassedOver};
 use crate::check::check_decision;
 use crate::feasible::{Ask, Candidate, Feasible, Held, Want};
-use crate::fleet::TakeOptions;
+use crate::fleet::{ClusterRoom, TakeOptions};
 use crate::ids::{ClusterName, ClusterRow, OrderId};
 use crate::native;
 use crate::placement::{NodeOrder, Placement, PolicyRef, Share};
@@ -52,7 +52,7 @@ impl Cycle<'_> {
         self.policies.stage(Stage::Columns);
         let named = workload.rules.placement_policy.as_ref();
         let needs = self.policies.needs(Kind::Placement, named, request.division).to_vec();
-        let candidates = self.candidates(ticket, &feasible.candidates, &needs);
+        let candidates = self.candidates(ticket, &sizes, &feasible.candidates, &needs);
         if candidates.is_empty() {
             let reason = feasible.problem.take().unwrap_or_else(|| nowhere(&feasible.passed));
             let problem = Problem { code: ProblemCode::NoCandidate, message: reason.message.clone() };
@@ -141,7 +141,7 @@ impl Cycle<'_> {
         let by = native::policy_ref(native::NO_POLICY);
         let answer = Answer { result: Ok(Decision::default()), by: by.clone(), fuel: 0, failed: None };
         let request = self.request(ticket, &vec![0; ticket.shapes.len()]);
-        let record = self.record(ticket, request, Candidates::default(), Vec::new(), answer);
+        let record = self.record(ticket, request, Candidates::default(), PassedOver::default(), answer);
         self.refund(ticket);
         self.conclude(ticket, Booked::default(), by, None, record);
     }
@@ -190,10 +190,13 @@ impl Cycle<'_> {
     fn whole_sets_only(&mut self, ticket: &Ticket<'_>, feasible: &mut Feasible) {
         let options = options(ticket);
         let set = Self::least_set(ticket);
+        let clusters: Vec<ClusterRow> = feasible.candidates.iter().map(|candidate| candidate.cluster).collect();
+        let planner = &mut *self.planner;
+        let mut now = planner.fits.now(&self.work, &planner.rooms, &set, options, &clusters).into_iter();
         let mut candidates = std::mem::take(&mut feasible.candidates);
         candidates.retain(|candidate| {
-            let cluster = candidate.cluster;
-            let held = (0..set.len()).any(|number| ticket.held_at(cluster, number) > 0);
+            let (cluster, now) = (candidate.cluster, now.next().unwrap_or(0));
+            let held = !ticket.held.is_empty() && (0..set.len()).any(|number| ticket.held_at(cluster, number) > 0);
             let fits = if held {
                 let mut draft = self.work.draft(cluster);
                 set.iter().enumerate().all(|(number, (shape, least))| {
@@ -201,53 +204,66 @@ impl Cycle<'_> {
                     more == 0 || (!candidate.closed && draft.take(&self.work, *shape, more, options).is_ok())
                 })
             } else {
-                let planner = &mut *self.planner;
-                planner.fits.now(&self.work, &planner.rooms, &set, options, cluster) > 0
+                now > 0
             };
             if !fits {
-                feasible.passed.push(Passed { cluster: cluster.0, code: Code::GangDoesNotFit, have: 0, need: 0 });
+                feasible.passed.add(Passed { cluster: cluster.0, code: Code::GangDoesNotFit, have: 0, need: 0 });
             }
             fits
         });
         feasible.candidates = candidates;
-        feasible.passed.sort_by_key(|passed| passed.cluster);
     }
 
-    /// Candidates as policies see them.
-    fn candidates(&self, ticket: &Ticket<'_>, chosen: &[Candidate], needs: &[Arc<str>]) -> Candidates {
+    /// Candidates as policies see them, for components of these sizes.
+    fn candidates(
+        &mut self,
+        ticket: &Ticket<'_>,
+        sizes: &[u32],
+        chosen: &[Candidate],
+        needs: &[Arc<str>],
+    ) -> Candidates {
         let rules = &ticket.entry.workload.rules;
         let components = ticket.shapes.len();
         let n = chosen.len();
+        let place = |cluster: ClusterRow| chosen.iter().position(|candidate| candidate.cluster == cluster);
+        let held: Vec<(usize, &Held)> =
+            ticket.held.iter().filter_map(|held| Some((place(held.cluster)?, held))).collect();
         let mut out = Candidates::default();
-        for column in [&mut out.ready, &mut out.elastic, &mut out.current] {
+        for column in [&mut out.ready, &mut out.elastic] {
             column.reserve_exact(n * components);
         }
-        for (number, shape) in ticket.shapes.iter().enumerate() {
+        for shape in &ticket.shapes {
             let rooms = self.planner.rooms.rows(*shape, rules.max_lead_seconds);
-            for candidate in chosen {
-                let room = rooms.get(candidate.cluster.index()).copied().unwrap_or_default();
-                out.ready.push(if candidate.closed { 0 } else { room.ready });
-                out.elastic.push(if candidate.closed || !rules.elastic { 0 } else { room.elastic });
-                out.current.push(ticket.held_at(candidate.cluster, number));
+            let room = |candidate: &Candidate| rooms.get(candidate.cluster.index()).copied().unwrap_or_default();
+            out.ready.extend(chosen.iter().map(|one| if one.closed { 0 } else { room(one).ready }));
+            let open = |one: &Candidate| !one.closed && rules.elastic;
+            out.elastic.extend(chosen.iter().map(|one| if open(one) { room(one).elastic } else { 0 }));
+        }
+        out.current = vec![0; n * components];
+        out.current_price = vec![0.0; n];
+        let main = self.main(ticket);
+        for (row, held) in held {
+            out.current[held.component * n + row] = held.replicas;
+            if held.component == main {
+                out.current_price[row] = self.current_price(ticket, main, held.cluster);
             }
         }
-        let main = self.main(ticket);
+        out.cluster = chosen.iter().map(|candidate| candidate.cluster.0).collect();
+        out.tier = chosen.iter().map(|candidate| candidate.tier).collect();
+        out.weight = chosen.iter().map(|candidate| candidate.weight).collect();
         let rooms =
             ticket.shapes.get(main).map_or(&[][..], |shape| self.planner.rooms.rows(*shape, rules.max_lead_seconds));
-        for (row, candidate) in chosen.iter().enumerate() {
+        let elastic = out.elastic.get(main * n..(main + 1) * n).unwrap_or_default();
+        let next = |(candidate, elastic): (&Candidate, &u32)| {
             let room = rooms.get(candidate.cluster.index()).copied().unwrap_or_default();
-            let elastic = out.elastic.get(main * n + row).is_some_and(|elastic| *elastic > 0);
-            out.cluster.push(candidate.cluster.0);
-            out.price.push(if elastic { room.price } else { 0.0 });
-            out.current_price.push(self.current_price(ticket, main, candidate.cluster));
-            out.lead_seconds.push(if elastic { room.lead_seconds } else { 0 });
-            out.interruption.push(if elastic { room.interruption } else { 0.0 });
-            out.tier.push(candidate.tier);
-            out.weight.push(candidate.weight);
-        }
+            if *elastic > 0 { room } else { ClusterRoom::default() }
+        };
+        out.price = chosen.iter().zip(elastic).map(|one| next(one).price).collect();
+        out.lead_seconds = chosen.iter().zip(elastic).map(|one| next(one).lead_seconds).collect();
+        out.interruption = chosen.iter().zip(elastic).map(|one| next(one).interruption).collect();
         for need in needs {
             if &**need == "offers" {
-                self.offers(ticket, main, chosen, &mut out);
+                self.offers(ticket, (main, sizes[main]), chosen, &mut out);
             } else {
                 out.extra.extend(self.extra(need, chosen));
             }
@@ -265,21 +281,28 @@ impl Cycle<'_> {
         self.work.running_price(cluster, *shape, current.shares_at(main as u32, &found.name))
     }
 
-    fn offers(&self, ticket: &Ticket<'_>, main: usize, chosen: &[Candidate], out: &mut Candidates) {
+    /// Steps of elastic room, as far as the replicas wanted can use them: what comes after would be read for nothing.
+    fn offers(
+        &mut self,
+        ticket: &Ticket<'_>,
+        (main, wanted): (usize, u32),
+        chosen: &[Candidate],
+        out: &mut Candidates,
+    ) {
         let n = chosen.len();
-        for (row, candidate) in chosen.iter().enumerate() {
-            if out.elastic.get(main * n + row).is_none_or(|elastic| *elastic == 0) {
-                continue;
-            }
-            let max_lead = ticket.entry.workload.rules.max_lead_seconds;
-            for offer in self.work.offers(candidate.cluster, ticket.shapes[main], max_lead) {
-                out.offers.candidate.push(row as u32);
-                out.offers.replicas.push(offer.replicas);
-                out.offers.price.push(offer.price);
-                out.offers.lead_seconds.push(offer.lead_seconds);
-                out.offers.interruption.push(offer.interruption);
-            }
-        }
+        let Some(shape) = ticket.shapes.get(main) else { return };
+        let max_lead = ticket.entry.workload.rules.max_lead_seconds;
+        let elastic = out.elastic.get(main * n..(main + 1) * n).unwrap_or_default();
+        let open = elastic.iter().zip(chosen).enumerate().filter(|(_, (elastic, _))| **elastic > 0);
+        let open = open.map(|(row, (_, candidate))| (row, candidate.cluster));
+        let offers = &mut out.offers;
+        self.planner.rooms.offers(&self.work, (*shape, max_lead), wanted, open, |row, offer| {
+            offers.candidate.push(row as u32);
+            offers.replicas.push(offer.replicas);
+            offers.price.push(offer.price);
+            offers.lead_seconds.push(offer.lead_seconds);
+            offers.interruption.push(offer.interruption);
+        });
     }
 
     /// A numeric column that operators attached to clusters; none where no candidate has it.
@@ -326,7 +349,7 @@ impl Cycle<'_> {
         ticket: &Ticket<'_>,
         request: Request,
         candidates: Candidates,
-        passed: Vec<Passed>,
+        passed: PassedOver,
         answer: Answer<Decision>,
     ) -> Arc<DecisionRecord> {
         Arc::new(DecisionRecord {
@@ -446,22 +469,24 @@ fn keep_terms(candidates: u32, decision: &mut Decision) {
 
 /// Why there is no candidate: the commonest reason, not counting clusters that were never meant; ties the first in the
 /// list of codes.
-fn nowhere(passed: &[Passed]) -> Reason {
+fn nowhere(passed: &PassedOver) -> Reason {
     let mut counts: Vec<(usize, Code)> = Vec::new();
-    for one in passed {
-        match counts.iter_mut().find(|(_, code)| *code == one.code) {
-            Some((count, _)) => *count += 1,
-            None => counts.push((1, one.code)),
+    for rows in passed.rows() {
+        let more = rows.clusters.len();
+        match counts.iter_mut().find(|(_, code)| *code == rows.code) {
+            Some((count, _)) => *count += more,
+            None => counts.push((more, rows.code)),
         }
     }
     counts.sort_by_key(|(count, code)| (std::cmp::Reverse(*count), *code));
     let meant = counts.iter().find(|(_, code)| *code != Code::Affinity);
     let code = meant.map_or(Code::NoCluster, |(_, code)| *code);
     let list: Vec<String> = counts.iter().map(|(count, code)| format!("{count} x {code}")).collect();
-    let all = passed.len();
-    let message = match passed {
-        [] => "the fleet has no cluster".into(),
-        [only] => format!("the only cluster cannot take it: {}", only.why()),
+    let all: usize = counts.iter().map(|(count, _)| count).sum();
+    let only = (all == 1).then(|| passed.each()).and_then(|each| each.first().map(Passed::why));
+    let message = match (all, only) {
+        (0, _) => "the fleet has no cluster".into(),
+        (_, Some(why)) => format!("the only cluster cannot take it: {why}"),
         _ => format!("none of the {all} clusters can take it: {}", list.join(", ")),
     };
     Reason::new(code, message)

@@ -127,16 +127,18 @@ impl<'a> Cycle<'a> {
         for shape in &ticket.shapes {
             self.planner.rooms.refresh(&self.work, *shape, rules.max_lead_seconds);
         }
-        let mut clusters: Vec<ClusterRow> =
-            self.planner.feasibility.selected(&self.work, rules).map(|candidate| candidate.cluster).collect();
+        let selected = self.planner.feasibility.selected(&self.work, rules).iter();
+        let mut clusters: Vec<ClusterRow> = selected.map(|row| ClusterRow(row as u32)).collect();
         clusters.extend(ticket.held.iter().map(|held| held.cluster));
         clusters.sort_unstable();
         clusters.dedup();
-        for cluster in clusters {
-            let stays = Self::sets_that_stay(ticket, cluster, &set);
-            let planner = &mut *self.planner;
-            let now = planner.fits.now(&self.work, &planner.rooms, &set, options, cluster).saturating_add(stays);
-            let empty = planner.fits.empty(&self.work, &set, options, cluster).max(now);
+        let planner = &mut *self.planner;
+        let now = planner.fits.now(&self.work, &planner.rooms, &set, options, &clusters);
+        let empty = planner.fits.empty(&self.work, &mut planner.rooms, &set, options, &clusters);
+        for ((cluster, now), empty) in clusters.into_iter().zip(now).zip(empty) {
+            let stays = if ticket.held.is_empty() { 0 } else { Self::sets_that_stay(ticket, cluster, &set) };
+            let now = now.saturating_add(stays);
+            let empty = empty.max(now);
             if empty > 0 {
                 fits.push(Fit { job, cluster: cluster.0, now, empty });
             }

@@ -20,13 +20,13 @@ impl Snapshot {
     }
 
     fn touch(&mut self, cluster: ClusterRow) {
-        if let Some(seen) = Arc::make_mut(&mut self.stamps).get_mut(cluster.index()) {
+        if let Some(seen) = self.stamps.get_mut(cluster.index()) {
             seen.pools = stamp();
         }
     }
 
     fn touch_stock(&mut self, cluster: ClusterRow) {
-        if let Some(seen) = Arc::make_mut(&mut self.stamps).get_mut(cluster.index()) {
+        if let Some(seen) = self.stamps.get_mut(cluster.index()) {
             seen.stock = stamp();
         }
     }
@@ -91,7 +91,7 @@ impl Snapshot {
                 let row = ClusterRow(self.clusters.push(Arc::new(cluster.clone())) as u32);
                 Arc::make_mut(&mut self.cluster_rows).insert(cluster.name.clone(), row);
                 self.cluster_pools.push(Arc::default());
-                Arc::make_mut(&mut self.stamps).push(Stamps { pools: stamp(), stock: stamp() });
+                self.stamps.push(Stamps { pools: stamp(), stock: stamp() });
                 self.new_tables();
                 self.topology = stamp();
                 self.changed();
