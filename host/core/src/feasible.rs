@@ -109,10 +109,12 @@ struct Selected {
 
 impl Feasibility {
     pub fn find(&mut self, snapshot: &Snapshot, rooms: &mut RoomCache, ask: Ask<'_>) -> Feasible {
-        for want in ask.wants {
-            rooms.refresh(snapshot, want.shape, ask.rules.max_lead_seconds);
-        }
         let selection = self.selection(snapshot, ask.rules);
+        let mut rows = selection.open.clone();
+        rows.extend(ask.held.iter().map(|held| held.cluster.index()));
+        for want in ask.wants {
+            rooms.refresh_rows(snapshot, want.shape, ask.rules.max_lead_seconds, &rows);
+        }
         let tables = ask.wants.iter().map(|want| rooms.rooms(want.shape, ask.rules.max_lead_seconds)).collect();
         Search { snapshot, selection, ask, tables }.run()
     }

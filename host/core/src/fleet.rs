@@ -17,6 +17,7 @@ mod matching;
 mod pool;
 mod price;
 mod room;
+mod room_row;
 mod row_set;
 mod rows;
 mod snapshot;

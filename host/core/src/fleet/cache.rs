@@ -9,13 +9,14 @@ use crate::reason::Code;
 use crate::resources::Amounts;
 
 use super::fit::Need;
-use super::room::{Base, EmptyRoom, Look, Reach, Survey};
+use super::room::{EmptyRoom, Look, Reach, Survey};
+use super::room_row::RoomRow;
 use super::snapshot::Stamps;
 
-/// Shapes that are kept at the most, and rows of all shapes (about 200 bytes each), as long as a few shapes are left. The
+/// Shapes that are kept at the most, and rows of all shapes (up to 600 bytes each), as long as a few shapes are left. The
 /// shape used longest ago goes first.
 const MOST_SHAPES: usize = 512;
-const MOST_ROWS: usize = 1 << 19;
+const MOST_ROWS: usize = 1 << 18;
 const FEW_SHAPES: usize = 16;
 /// Replicas up to which offers are kept. Larger workloads are rare, and have theirs made when they ask.
 const OFFERED: u32 = 32;
@@ -32,9 +33,10 @@ pub struct RoomCache {
 struct Table {
     need: Arc<Need>,
     seen: Rows<Stamps>,
+    /// Rows that changed since they were last looked at.
+    stale: RowSet,
     rooms: ShapeRooms,
-    /// What does not depend on stock, so that nodes are not looked at again when only stock changed.
-    bases: Vec<Base>,
+    rows: Vec<RoomRow>,
     /// Offers by row, as far as they were asked for since the row changed.
     offers: Vec<Option<Offers>>,
     /// Room if nothing ran there, with the stamp of the pools that it belongs to; as far as it was asked for.
@@ -138,6 +140,21 @@ impl RoomCache {
     /// Brings a shape's rows up to date with `snapshot` and returns them, by cluster row. Rows of removed clusters have no
     /// room. Pools that are slower than `max_lead_seconds` give no elastic room; 0 is no limit.
     pub fn refresh(&mut self, snapshot: &Snapshot, shape: ShapeRow, max_lead_seconds: u32) -> &[ClusterRoom] {
+        self.bring_up(snapshot, shape, max_lead_seconds, None)
+    }
+
+    /// The same for some rows alone; others stay as they are, and nobody should look at them.
+    pub fn refresh_rows(&mut self, snapshot: &Snapshot, shape: ShapeRow, max_lead_seconds: u32, rows: &RowSet) {
+        self.bring_up(snapshot, shape, max_lead_seconds, Some(rows));
+    }
+
+    fn bring_up(
+        &mut self,
+        snapshot: &Snapshot,
+        shape: ShapeRow,
+        max_lead_seconds: u32,
+        only: Option<&RowSet>,
+    ) -> &[ClusterRoom] {
         let key = (shape, max_lead_seconds);
         let Some(need) = snapshot.need(shape) else { return &[] };
         self.uses += 1;
@@ -151,7 +168,7 @@ impl RoomCache {
         }
         let table = self.tables.entry(key).or_insert_with(|| Table::new(need.clone()));
         table.used = self.uses;
-        table.refresh(snapshot, max_lead_seconds, &mut self.survey);
+        table.refresh(snapshot, max_lead_seconds, only, &mut self.survey);
         &table.rooms.rooms
     }
 
@@ -178,15 +195,15 @@ impl RoomCache {
         let Some(table) = self.tables.get_mut(&(shape, max_lead)) else { return };
         let survey = &mut self.survey;
         for (place, cluster) in clusters {
-            let Some(kept) = table.offers.get_mut(cluster.index()) else { continue };
-            let known = kept.get_or_insert_with(|| {
-                let (first, whole) = first_offers(snapshot, &table.need, cluster, max_lead, OFFERED, survey);
-                Offers { first: first.into(), whole }
-            });
+            let known = match table.offers.get_mut(cluster.index()).map(Option::take) {
+                Some(Some(known)) => known,
+                Some(None) => table.first_offers(snapshot, max_lead, cluster, OFFERED, survey),
+                None => continue,
+            };
             let more;
             let mut offers = &known.first[..];
             if enough > OFFERED && !known.whole {
-                more = first_offers(snapshot, &table.need, cluster, max_lead, enough, survey).0;
+                more = table.first_offers(snapshot, max_lead, cluster, enough, survey).first;
                 offers = &more;
             }
             let mut sum = 0_u32;
@@ -197,6 +214,7 @@ impl RoomCache {
                     break;
                 }
             }
+            table.offers[cluster.index()] = Some(known);
         }
     }
 
@@ -220,26 +238,14 @@ impl RoomCache {
     }
 }
 
-fn first_offers(
-    snapshot: &Snapshot,
-    need: &Need,
-    cluster: ClusterRow,
-    max_lead: u32,
-    enough: u32,
-    survey: &mut Survey,
-) -> (Vec<Offer>, bool) {
-    let orderable = |offering| snapshot.orderable(offering);
-    survey.look(&Look { snapshot, cluster, need, max_lead, orderable: &orderable }, snapshot.pools_of(cluster));
-    survey.first_offers(u64::from(enough))
-}
-
 impl Table {
     fn new(need: Arc<Need>) -> Self {
         Self {
             need,
             seen: Rows::default(),
             rooms: ShapeRooms::default(),
-            bases: Vec::new(),
+            stale: RowSet::default(),
+            rows: Vec::new(),
             offers: Vec::new(),
             empty: Vec::new(),
             fresh: FreshFits::default(),
@@ -247,29 +253,61 @@ impl Table {
         }
     }
 
-    fn refresh(&mut self, snapshot: &Snapshot, max_lead: u32, survey: &mut Survey) {
+    /// Brings rows up to date, all of them or those of `only`.
+    fn refresh(&mut self, snapshot: &Snapshot, max_lead: u32, only: Option<&RowSet>, survey: &mut Survey) {
         let stamps = snapshot.stamps();
         self.rooms.resize(stamps.len());
-        self.bases.resize(stamps.len(), Base::default());
+        self.rows.resize_with(stamps.len(), RoomRow::default);
         self.offers.resize_with(stamps.len(), || None);
         self.empty.resize(stamps.len(), (0, EmptyRoom::default()));
         self.fresh.bring_up_to(snapshot);
-        let orderable = |offering| snapshot.orderable(offering);
         let seen = std::mem::replace(&mut self.seen, stamps.clone());
-        stamps.changed_since(&seen, |row, old, new| {
-            let cluster = ClusterRow(row as u32);
-            let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
-            if old.is_some_and(|old| old.pools == new.pools) {
-                survey.base = self.bases[row];
-            } else {
-                survey.look_at_nodes(&look, snapshot.pools_of(cluster));
-                self.bases[row] = survey.base;
+        stamps.changed_since(&seen, |row, _, _| self.stale.insert(row));
+        for word in 0..self.stale.words().len() {
+            let mask = only.map_or(u64::MAX, |only| only.words().get(word).copied().unwrap_or(0));
+            for row in self.stale.take(word, mask) {
+                if let Some(stamps) = stamps.get(row) {
+                    self.look(snapshot, max_lead, row, stamps.specs, survey);
+                }
             }
-            let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
-            survey.look_at_stock(&look, snapshot.pools_of(cluster), fits);
-            self.rooms.put(row, survey.cluster_room(), survey.reach());
-            self.offers[row] = None;
-        });
+        }
+    }
+
+    fn look(&mut self, snapshot: &Snapshot, max_lead: u32, row: usize, specs: u64, survey: &mut Survey) {
+        let orderable = |offering| snapshot.orderable(offering);
+        let cluster = ClusterRow(row as u32);
+        let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
+        let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
+        self.rows[row].survey(&look, specs, survey, fits);
+        self.rooms.put(row, survey.cluster_room(), survey.reach());
+        self.offers[row] = None;
+    }
+
+    /// The first offers of a row that is up to date.
+    fn first_offers(
+        &mut self,
+        snapshot: &Snapshot,
+        max_lead: u32,
+        cluster: ClusterRow,
+        enough: u32,
+        survey: &mut Survey,
+    ) -> Offers {
+        let orderable = |offering| snapshot.orderable(offering);
+        let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
+        let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
+        let specs = snapshot.stamps().get(cluster.index()).map_or(0, |stamps| stamps.specs);
+        match self.rows.get_mut(cluster.index()) {
+            Some(row) => row.survey(&look, specs, survey, fits),
+            None => survey.look(&look, snapshot.pools_of(cluster)),
+        }
+        if survey.base.flies() {
+            // Rows do not keep nodes in flight one by one.
+            survey.look(&look, snapshot.pools_of(cluster));
+        } else {
+            survey.forget_flights();
+        }
+        let (first, whole) = survey.first_offers(u64::from(enough));
+        Offers { first: first.into(), whole }
     }
 }
 

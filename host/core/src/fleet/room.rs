@@ -3,9 +3,9 @@
 //! Ready room is exact. Elastic room is what the ways of filling in [`Survey::fill`] really reach, within every pool's
 //! maximum and every offering's stock, which pools share. So taking as many replicas as there is room always succeeds.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
-use crate::fleet::{NodeState, Pool, Snapshot};
+use crate::fleet::{NodeState, Offering, Pool, Snapshot};
 use crate::ids::{ClusterRow, OfferingRow, PoolRow, ShapeRow};
 use crate::reason::Code;
 use crate::resources::Amounts;
@@ -104,13 +104,43 @@ pub(crate) struct Step {
     pub(crate) pool: usize,
     pub(crate) row: PoolRow,
     pub(crate) offering: OfferingRow,
-    stock: usize,
+    /// Index in [`Survey::stock`].
+    pub(crate) stock: usize,
     /// Replicas on one node.
     pub(crate) per: u32,
     /// USD per hour and replica.
-    price: f64,
-    lead_seconds: u32,
-    interruption: f64,
+    pub(crate) price: f64,
+    pub(crate) lead_seconds: u32,
+    pub(crate) interruption: f64,
+}
+
+impl Step {
+    pub(crate) fn new(
+        (index, row, pool): (usize, PoolRow, &Pool),
+        (offering_row, offering): (OfferingRow, &Offering),
+        stock: usize,
+        per: u32,
+    ) -> Self {
+        Self {
+            pool: index,
+            row,
+            offering: offering_row,
+            stock,
+            per,
+            price: offering.price / f64::from(per),
+            lead_seconds: pool.spec.lead_seconds,
+            interruption: offering.interruption,
+        }
+    }
+
+    /// Cheapest per replica first; ties by lead time, interruption, pool and offering.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        self.price
+            .total_cmp(&other.price)
+            .then(self.lead_seconds.cmp(&other.lead_seconds))
+            .then(self.interruption.total_cmp(&other.interruption))
+            .then((self.pool, self.offering).cmp(&(other.pool, other.offering)))
+    }
 }
 
 /// Nodes to order by one step.
@@ -135,7 +165,7 @@ pub(crate) struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn quick(&self, pool: &Pool) -> bool {
+    pub(crate) fn quick(&self, pool: &Pool) -> bool {
         self.max_lead == 0 || pool.spec.lead_seconds <= self.max_lead
     }
 }
@@ -150,6 +180,22 @@ pub(crate) struct Base {
     matched: bool,
     /// Where there is room on nodes; see [`Reach`].
     pools: u64,
+}
+
+impl Base {
+    /// Adds what the next pool of the cluster offers.
+    pub(crate) fn join(&mut self, next: Self) {
+        self.ready = self.ready.saturating_add(next.ready);
+        self.in_flight = self.in_flight.saturating_add(next.in_flight);
+        self.flight = self.flight.or(next.flight);
+        self.matched |= next.matched;
+        self.pools |= next.pools;
+    }
+
+    /// Whether there is room on nodes in flight.
+    pub(crate) fn flies(&self) -> bool {
+        self.flight.is_some()
+    }
 }
 
 /// Where room lies, as bits: shapes whose bits differ everywhere do not compete. Pools and offerings beyond the 64th share
@@ -260,6 +306,38 @@ impl Survey {
         self.base.flight = self.flights.first().copied();
     }
 
+    /// [`Survey::base`] of one pool by itself, whose taints are tolerated.
+    pub(crate) fn look_at_pool(&mut self, look: &Look<'_>, pool: (usize, &Pool)) {
+        self.base = Base::default();
+        self.flights.clear();
+        self.look_at_groups(look, look.snapshot.region(look.cluster), pool);
+        self.base.flight = self.flights.first().copied();
+    }
+
+    /// Begins the steps anew, with what may be ordered of each offering. [`Survey::base`] is known.
+    pub(crate) fn begin_steps(&mut self, stock: impl Iterator<Item = (OfferingRow, u32)>, pools: usize) {
+        self.steps.clear();
+        self.slots.clear();
+        self.slots.resize(pools, 0);
+        self.stock.clear();
+        self.stock.extend(stock);
+        (self.matched, self.full_pool, self.no_stock) = (self.base.matched, false, false);
+    }
+
+    /// A pool's slots, whether a fresh node of it would do, and whether it would come soon enough.
+    pub(crate) fn slot(&mut self, pool: usize, slots: u32, matches: bool, quick: bool) {
+        self.slots[pool] = slots;
+        self.matched |= matches;
+        self.full_pool |= matches && quick && slots == 0;
+    }
+
+    /// Whether nothing may be ordered of an offering that would do; notes it.
+    pub(crate) fn none_left(&mut self, stock: usize) -> bool {
+        let none = self.stock[stock].1 == 0;
+        self.no_stock |= none;
+        none
+    }
+
     fn look_at_groups(&mut self, look: &Look<'_>, region: &str, (index, pool): (usize, &Pool)) {
         for group in &pool.groups {
             if !look.snapshot.accepts(&pool.spec, region, group, look.need) {
@@ -307,13 +385,7 @@ impl Survey {
                 self.look_at_offerings(look, region, (index, row, pool), &mut fits);
             }
         }
-        self.steps.sort_unstable_by(|one, other| {
-            one.price
-                .total_cmp(&other.price)
-                .then(one.lead_seconds.cmp(&other.lead_seconds))
-                .then(one.interruption.total_cmp(&other.interruption))
-                .then((one.pool, one.offering).cmp(&(other.pool, other.offering)))
-        });
+        self.steps.sort_unstable_by(Step::order);
     }
 
     fn look_at_offerings(
@@ -353,16 +425,7 @@ impl Survey {
                 self.no_stock = true;
                 continue;
             }
-            self.steps.push(Step {
-                pool: index,
-                row,
-                offering: *offering_row,
-                stock,
-                per,
-                price: offering.price / f64::from(per),
-                lead_seconds: pool.spec.lead_seconds,
-                interruption: offering.interruption,
-            });
+            self.steps.push(Step::new((index, row, pool), (*offering_row, offering), stock, per));
         }
     }
 
@@ -455,6 +518,10 @@ impl Survey {
             pools: reach.pools | bit(step.pool),
             offerings: reach.offerings | bit(step.offering.index()),
         })
+    }
+
+    pub(crate) fn forget_flights(&mut self) {
+        self.flights.clear();
     }
 
     /// The first of [`Survey::offers`] that hold `enough` replicas, if the rest of them is not worth a look: those on nodes

@@ -46,6 +46,20 @@ impl RowSet {
         self.words.get(row / BITS).is_some_and(|word| word & (1 << (row % BITS)) != 0)
     }
 
+    /// Takes out the rows of one word that `mask` holds, ascending.
+    pub(crate) fn take(&mut self, word: usize, mask: u64) -> impl Iterator<Item = usize> + use<> {
+        let mut taken = 0;
+        if let Some(bits) = self.words.get_mut(word) {
+            taken = *bits & mask;
+            *bits &= !mask;
+        }
+        std::iter::from_fn(move || {
+            let bit = (taken != 0).then(|| taken.trailing_zeros() as usize)?;
+            taken &= taken - 1;
+            Some(word * BITS + bit)
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }

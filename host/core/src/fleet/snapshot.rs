@@ -61,6 +61,8 @@ pub struct Snapshot {
     /// Made when first asked for, and then shared by all clones with the same topology.
     tables: Arc<OnceLock<Arc<Tables>>>,
     stamps: Rows<Stamps>,
+    /// By pool: renewed when its nodes changed.
+    pool_stamps: Rows<u64>,
     topology: u64,
     catalogue: u64,
 }
@@ -70,6 +72,8 @@ pub struct Snapshot {
 pub(crate) struct Stamps {
     /// Renewed when its pools changed, or an offering that they may use in anything but its stock.
     pub(crate) pools: u64,
+    /// Renewed with `pools` when it is more than nodes that changed: what is declared of pools and offerings.
+    pub(crate) specs: u64,
     /// Renewed when only the stock of such an offering changed.
     pub(crate) stock: u64,
 }
@@ -187,6 +191,11 @@ impl Snapshot {
     /// By cluster: renewed when anything changed that its room depends on.
     pub(crate) fn stamps(&self) -> &Rows<Stamps> {
         &self.stamps
+    }
+
+    /// Renewed when the pool's nodes changed.
+    pub(crate) fn pool_stamp(&self, row: PoolRow) -> u64 {
+        self.pool_stamps.get(row.index()).copied().unwrap_or(0)
     }
 
     /// Renewed when any offering's nodes changed in what they offer.

@@ -124,15 +124,13 @@ impl<'a> Cycle<'a> {
         let rules = &ticket.entry.workload.rules;
         let options = TakeOptions { elastic: rules.elastic, max_lead_seconds: rules.max_lead_seconds };
         let set = Self::least_set(ticket);
-        for shape in &ticket.shapes {
-            self.planner.rooms.refresh(&self.work, *shape, rules.max_lead_seconds);
-        }
-        let selected = self.planner.feasibility.selected(&self.work, rules).iter();
-        let mut clusters: Vec<ClusterRow> = selected.map(|row| ClusterRow(row as u32)).collect();
-        clusters.extend(ticket.held.iter().map(|held| held.cluster));
-        clusters.sort_unstable();
-        clusters.dedup();
         let planner = &mut *self.planner;
+        let mut rows = planner.feasibility.selected(&self.work, rules).clone();
+        rows.extend(ticket.held.iter().map(|held| held.cluster.index()));
+        for shape in &ticket.shapes {
+            planner.rooms.refresh_rows(&self.work, *shape, rules.max_lead_seconds, &rows);
+        }
+        let clusters: Vec<ClusterRow> = rows.iter().map(|row| ClusterRow(row as u32)).collect();
         let now = planner.fits.now(&self.work, &planner.rooms, &set, options, &clusters);
         let empty = planner.fits.empty(&self.work, &mut planner.rooms, &set, options, &clusters);
         for ((cluster, now), empty) in clusters.into_iter().zip(now).zip(empty) {

@@ -22,6 +22,7 @@ impl Snapshot {
     fn touch(&mut self, cluster: ClusterRow) {
         if let Some(seen) = self.stamps.get_mut(cluster.index()) {
             seen.pools = stamp();
+            seen.specs = seen.pools;
         }
     }
 
@@ -91,7 +92,7 @@ impl Snapshot {
                 let row = ClusterRow(self.clusters.push(Arc::new(cluster.clone())) as u32);
                 Arc::make_mut(&mut self.cluster_rows).insert(cluster.name.clone(), row);
                 self.cluster_pools.push(Arc::default());
-                self.stamps.push(Stamps { pools: stamp(), stock: stamp() });
+                self.stamps.push(Stamps { pools: stamp(), specs: stamp(), stock: stamp() });
                 self.new_tables();
                 self.topology = stamp();
                 self.changed();
@@ -201,6 +202,7 @@ impl Snapshot {
         let pool = Pool::new(Arc::new(empty), cluster);
         let row = PoolRow(self.pools.push(Arc::new(pool)) as u32);
         self.inputs.push(Arc::default());
+        self.pool_stamps.push(stamp());
         let place = self.pools_of(cluster).take_while(|(_, pool)| pool.spec.name < spec.name).count();
         if let Some(rows) = self.cluster_pools.get_mut(cluster.index()) {
             Arc::make_mut(rows).insert(place, row);
@@ -310,10 +312,19 @@ impl Snapshot {
         if Arc::ptr_eq(old, &pool) {
             return;
         }
+        let same_spec = Arc::ptr_eq(&old.spec, &pool.spec);
         if let Some(place) = self.pools.get_mut(row.index()) {
             *place = pool;
         }
-        self.touch(cluster);
+        let now = stamp();
+        if let Some(seen) = self.pool_stamps.get_mut(row.index()) {
+            *seen = now;
+        }
+        if !same_spec {
+            self.touch(cluster);
+        } else if let Some(seen) = self.stamps.get_mut(cluster.index()) {
+            seen.pools = now;
+        }
     }
 
     /// Counts further nodes of an offering as in flight.

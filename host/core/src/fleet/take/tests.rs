@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fleet::{
-    CapacityType, Cluster, InFlight, ObservedNodes, Offering, OfferingKey, PoolInput, PoolSpec, RoomCache, Stock,
-    StockState, ZONE_LABEL,
+    CapacityType, Cluster, InFlight, ObservedNodes, Offer, Offering, OfferingKey, PoolInput, PoolSpec, RoomCache,
+    Stock, StockState, ZONE_LABEL,
 };
 use crate::ids::Millis;
 use crate::resources::{Amounts, CPU, CPU_ROW, GPU, GPU_ROW, PODS, PODS_ROW};
@@ -302,6 +302,17 @@ proptest! {
                 let fresh: Vec<_> = (0..CLUSTERS).map(|row| snapshot.room(ClusterRow(row), shape, max_lead)).collect();
                 prop_assert_eq!(&rooms, &fresh);
                 prop_assert_eq!(cache.rows(shape, max_lead), &fresh[..]);
+                for enough in [1, 5, 200] {
+                    let clusters = (0..CLUSTERS).map(|row| (row as usize, ClusterRow(row)));
+                    let mut offers: Vec<Vec<Offer>> = vec![Vec::new(); CLUSTERS as usize];
+                    cache.offers(snapshot, (shape, max_lead), enough, clusters, |at, offer| offers[at].push(*offer));
+                    for (row, offers) in (0..).zip(offers) {
+                        let all = snapshot.offers(ClusterRow(row), shape, max_lead);
+                        let held = |offers: &[Offer]| offers.iter().map(|offer| offer.replicas).sum::<u32>();
+                        prop_assert_eq!(&offers[..], &all[..offers.len()]);
+                        prop_assert!(offers.len() == all.len() || held(&offers) >= enough);
+                    }
+                }
             }
             // What is in flight of an offering is what the pools hold of it.
             let (pools, in_flight) = books(snapshot);
