@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::fleet::{ClusterRoom, Offer, RowSet, Rows, Snapshot};
-use crate::ids::{ClusterRow, OfferingRow, ShapeRow};
+use crate::ids::{ClusterRow, ShapeRow};
 use crate::reason::Code;
-use crate::resources::Amounts;
 
 use super::fit::Need;
 use super::room::{EmptyRoom, Look, Reach, Survey};
-use super::room_row::RoomRow;
+use super::room_row::{Memo, RoomRow};
 use super::snapshot::Stamps;
 
 /// Shapes that are kept at the most, and rows of all shapes (up to 600 bytes each), as long as a few shapes are left. The
@@ -39,9 +38,9 @@ struct Table {
     rows: Vec<RoomRow>,
     /// Offers by row, as far as they were asked for since the row changed.
     offers: Vec<Option<Offers>>,
-    /// Room if nothing ran there, with the stamp of the pools that it belongs to; as far as it was asked for.
+    /// Room if nothing ran there, with the stamp of the nodes that it belongs to; as far as it was asked for.
     empty: Vec<(u64, EmptyRoom)>,
-    fresh: FreshFits,
+    memo: Memo,
     used: u64,
 }
 
@@ -108,30 +107,6 @@ impl ShapeRooms {
         self.elastic.set(row, room.elastic > 0);
         for (code, rows) in LIMITS.iter().zip(&mut self.limits) {
             rows.set(row, *code == room.limit);
-        }
-    }
-}
-
-/// Replicas that fit on a fresh node, by offering, as far as they were asked for.
-#[derive(Debug, Default)]
-struct FreshFits {
-    catalogue: u64,
-    fits: Vec<Option<u32>>,
-}
-
-impl FreshFits {
-    fn bring_up_to(&mut self, snapshot: &Snapshot) {
-        if self.catalogue != snapshot.catalogue() {
-            self.fits.clear();
-            self.fits.resize(snapshot.offerings().count(), None);
-            self.catalogue = snapshot.catalogue();
-        }
-    }
-
-    fn get(&mut self, row: OfferingRow, fits: impl FnOnce() -> u32) -> u32 {
-        match self.fits.get_mut(row.index()) {
-            Some(known) => *known.get_or_insert_with(fits),
-            None => fits(),
         }
     }
 }
@@ -231,8 +206,8 @@ impl RoomCache {
         else {
             return EmptyRoom::default();
         };
-        if known.0 != stamps.pools {
-            *known = (stamps.pools, snapshot.empty_room(cluster, &table.need, max_lead));
+        if known.0 != stamps.frames {
+            *known = (stamps.frames, snapshot.empty_room(cluster, &table.need, max_lead));
         }
         known.1
     }
@@ -248,7 +223,7 @@ impl Table {
             rows: Vec::new(),
             offers: Vec::new(),
             empty: Vec::new(),
-            fresh: FreshFits::default(),
+            memo: Memo::default(),
             used: 0,
         }
     }
@@ -260,7 +235,7 @@ impl Table {
         self.rows.resize_with(stamps.len(), RoomRow::default);
         self.offers.resize_with(stamps.len(), || None);
         self.empty.resize(stamps.len(), (0, EmptyRoom::default()));
-        self.fresh.bring_up_to(snapshot);
+        self.memo.bring_up_to(snapshot);
         let seen = std::mem::replace(&mut self.seen, stamps.clone());
         stamps.changed_since(&seen, |row, _, _| self.stale.insert(row));
         for word in 0..self.stale.words().len() {
@@ -277,8 +252,7 @@ impl Table {
         let orderable = |offering| snapshot.orderable(offering);
         let cluster = ClusterRow(row as u32);
         let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
-        let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
-        self.rows[row].survey(&look, specs, survey, fits);
+        self.rows[row].survey(&look, specs, survey, &mut self.memo);
         self.rooms.put(row, survey.cluster_room(), survey.reach());
         self.offers[row] = None;
     }
@@ -294,10 +268,9 @@ impl Table {
     ) -> Offers {
         let orderable = |offering| snapshot.orderable(offering);
         let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
-        let fits = |row, allocatable: &Amounts| self.fresh.get(row, || self.need.fits_fresh(allocatable));
         let specs = snapshot.stamps().get(cluster.index()).map_or(0, |stamps| stamps.specs);
         match self.rows.get_mut(cluster.index()) {
-            Some(row) => row.survey(&look, specs, survey, fits),
+            Some(row) => row.survey(&look, specs, survey, &mut self.memo),
             None => survey.look(&look, snapshot.pools_of(cluster)),
         }
         if survey.base.flies() {

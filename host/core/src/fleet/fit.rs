@@ -16,13 +16,15 @@ const WHOLE: u64 = 1000;
 pub struct Need {
     pub shape: Arc<Shape>,
     pub request: Amounts,
-    /// The amounts above zero, by row.
+    /// The amounts above zero by row, GPUs first.
     pub(crate) list: Vec<(usize, u64)>,
 }
 
 impl Need {
     pub fn new(shape: Arc<Shape>, request: Amounts) -> Self {
-        let list = request.iter().collect();
+        // GPUs first: on most nodes that are full, none is left, and nothing else need be looked at.
+        let mut list: Vec<(usize, u64)> = request.iter().collect();
+        list.sort_by_key(|(row, _)| (*row != GPU_ROW, *row));
         Self { shape, request, list }
     }
 
@@ -42,13 +44,14 @@ impl Need {
 
     fn fits(&self, amounts: &Amounts, shared: &[u16]) -> u32 {
         let share = self.share();
-        let most = self
-            .list
-            .iter()
-            .filter(|(row, _)| share == 0 || *row != GPU_ROW)
-            .map(|(row, amount)| amounts.get(*row) / amount)
-            .min()
-            .unwrap_or(u64::MAX);
+        let mut most = u64::MAX;
+        for (row, amount) in self.list.iter().filter(|(row, _)| share == 0 || *row != GPU_ROW) {
+            let there = amounts.get(*row);
+            if there < *amount {
+                return 0;
+            }
+            most = most.min(there / amount);
+        }
         let most = if share == 0 || most == 0 { most } else { self.shares(amounts, shared, most) };
         most.min(u64::from(u32::MAX)) as u32
     }

@@ -219,7 +219,7 @@ fn bit(number: usize) -> u64 {
 }
 
 /// Room in a cluster if nothing ran there: every node fresh, every pool free to grow to its maximum whatever the stock.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EmptyRoom {
     pub(crate) ready: u64,
     pub(crate) elastic: u64,

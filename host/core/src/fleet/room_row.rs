@@ -6,9 +6,44 @@
 
 use crate::fleet::Snapshot;
 use crate::ids::{OfferingRow, PoolRow};
-use crate::resources::Amounts;
 
 use super::room::{Base, Look, Step, Survey};
+
+/// What holds of one shape wherever it runs, as far as it was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    catalogue: u64,
+    /// Replicas that fit on a fresh node, by offering.
+    fits: Vec<Option<u32>>,
+    /// Whether taints are tolerated, by class.
+    tolerates: Vec<Option<bool>>,
+}
+
+impl Memo {
+    pub(crate) fn bring_up_to(&mut self, snapshot: &Snapshot) {
+        if self.catalogue != snapshot.catalogue() {
+            self.fits.clear();
+            self.fits.resize(snapshot.offerings_len(), None);
+            self.tolerates.clear();
+            self.tolerates.resize(snapshot.taint_classes(), None);
+            self.catalogue = snapshot.catalogue();
+        }
+    }
+
+    fn fits(&mut self, row: OfferingRow, fits: impl FnOnce() -> u32) -> u32 {
+        match self.fits.get_mut(row.index()) {
+            Some(known) => *known.get_or_insert_with(fits),
+            None => fits(),
+        }
+    }
+
+    fn tolerates(&mut self, class: u32, tolerates: impl FnOnce() -> bool) -> bool {
+        match self.tolerates.get_mut(class as usize) {
+            Some(known) => *known.get_or_insert_with(tolerates),
+            None => tolerates(),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct RoomRow {
@@ -48,17 +83,10 @@ struct Planned {
 }
 
 impl RoomRow {
-    /// Looks again at what changed, and leaves the result in `survey`, but for its flights. `fits` says how many replicas a
-    /// fresh node of an offering holds.
-    pub(crate) fn survey(
-        &mut self,
-        look: &Look<'_>,
-        specs: u64,
-        survey: &mut Survey,
-        fits: impl FnMut(OfferingRow, &Amounts) -> u32,
-    ) {
+    /// Looks again at what changed, and leaves the result in `survey`, but for its flights.
+    pub(crate) fn survey(&mut self, look: &Look<'_>, specs: u64, survey: &mut Survey, memo: &mut Memo) {
         if self.specs != specs {
-            *self = Self::declared(look, specs, fits);
+            *self = Self::declared(look, specs, memo);
         }
         let mut base = Base::default();
         for part in &mut self.parts {
@@ -76,14 +104,14 @@ impl RoomRow {
     }
 
     /// What is declared. The room on nodes is not known yet.
-    fn declared(look: &Look<'_>, specs: u64, mut fits: impl FnMut(OfferingRow, &Amounts) -> u32) -> Self {
+    fn declared(look: &Look<'_>, specs: u64, memo: &mut Memo) -> Self {
         let (snapshot, shape) = (look.snapshot, &look.need.shape);
         let region = snapshot.region(look.cluster);
         let mut parts = Vec::new();
         let mut steps: Vec<(Step, Planned)> = Vec::new();
         let mut offerings: Vec<OfferingRow> = Vec::new();
         for (index, (row, pool)) in snapshot.pools_of(look.cluster).enumerate() {
-            if !shape.tolerates(&pool.spec) {
+            if !memo.tolerates(snapshot.taint_class(row), || shape.tolerates(&pool.spec)) {
                 continue;
             }
             let mut part = Part {
@@ -98,12 +126,9 @@ impl RoomRow {
             };
             for offering_row in &pool.spec.offerings {
                 let Some(offering) = snapshot.offering(*offering_row) else { continue };
+                let per = memo.fits(*offering_row, || look.need.fits_fresh(&offering.allocatable));
                 let labels = || snapshot.offering_labels(&pool.spec, region, offering);
-                if !shape.nodes.is_empty() && !shape.selects(&labels()) {
-                    continue;
-                }
-                let per = fits(*offering_row, &offering.allocatable);
-                if per == 0 {
+                if per == 0 || !(shape.nodes.is_empty() || shape.selects(&labels())) {
                     continue;
                 }
                 part.matches = true;

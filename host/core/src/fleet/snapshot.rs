@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use crate::fleet::{
-    Cluster, Free, NodeGroup, NodeLabels, NodeState, Offering, OfferingKey, Pool, PoolInput, PoolSpec, Rows,
+    Cluster, Free, NodeGroup, NodeLabels, NodeState, Offering, OfferingKey, Pool, PoolInput, PoolSpec, Rows, Taint,
 };
 use crate::ids::{ClusterName, ClusterRow, Generation, Millis, OfferingRow, PoolName, PoolRow, ShapeRow};
 use crate::policy::Tables;
@@ -63,6 +63,9 @@ pub struct Snapshot {
     stamps: Rows<Stamps>,
     /// By pool: renewed when its nodes changed.
     pool_stamps: Rows<u64>,
+    /// Lists of taints that pools have, each once, and by pool which it has.
+    taints: Arc<Vec<Vec<Taint>>>,
+    pool_taints: Rows<u32>,
     topology: u64,
     catalogue: u64,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Stamps {
     pub(crate) pools: u64,
     /// Renewed with `pools` when it is more than nodes that changed: what is declared of pools and offerings.
     pub(crate) specs: u64,
+    /// Renewed with `pools` when nodes came or went, and not when only what is free on them changed.
+    pub(crate) frames: u64,
     /// Renewed when only the stock of such an offering changed.
     pub(crate) stock: u64,
 }
@@ -198,7 +203,20 @@ impl Snapshot {
         self.pool_stamps.get(row.index()).copied().unwrap_or(0)
     }
 
-    /// Renewed when any offering's nodes changed in what they offer.
+    /// Pools of the same class have the same taints.
+    pub(crate) fn taint_class(&self, row: PoolRow) -> u32 {
+        self.pool_taints.get(row.index()).copied().unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn taint_classes(&self) -> usize {
+        self.taints.len()
+    }
+
+    pub(crate) fn offerings_len(&self) -> usize {
+        self.offerings.len()
+    }
+
+    /// Renewed when any offering's nodes changed in what they offer, or pools with other taints came.
     pub(crate) fn catalogue(&self) -> u64 {
         self.catalogue
     }

@@ -74,7 +74,8 @@ impl Snapshot {
     pub fn apply(&mut self, draft: Draft) {
         debug_assert!(!draft.ignore_stock, "a draft of an empty cluster is only to look at");
         for (row, pool) in draft.pools {
-            self.replace_pool(row, pool);
+            let same_nodes = self.pool(row).is_some_and(|old| old.nodes() == pool.nodes());
+            self.replace_pool(row, pool, same_nodes);
         }
         for (offering, nodes) in draft.ordered {
             self.order(offering, nodes);
@@ -134,7 +135,7 @@ impl Snapshot {
         }
         next.tidy();
         next.booked = true;
-        self.replace_pool(pool, Arc::new(next));
+        self.replace_pool(pool, Arc::new(next), true);
     }
 
     /// Whole sets of these components that fit into a cluster now, up to `limit`, by trial.

@@ -203,8 +203,8 @@ impl Kept {
         else {
             return false;
         };
-        if seen.0 != stamps.pools {
-            *seen = (stamps.pools, snapshot.sets_if_empty(cluster, set, options, 1) > 0);
+        if seen.0 != stamps.frames {
+            *seen = (stamps.frames, snapshot.sets_if_empty(cluster, set, options, 1) > 0);
         }
         seen.1
     }

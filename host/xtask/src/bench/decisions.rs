@@ -29,6 +29,8 @@ use super::{Figures, Settings, median, percentile, rounded};
 /// Placements that live at the same time: so many a cluster, up to so many in all.
 const LIVE_A_CLUSTER: usize = 8;
 const LIVE: usize = 256;
+/// Decisions before the first that counts: by then most pairs of a shape and a policy were seen.
+const WARM: usize = 2048;
 /// Decisions of one turn.
 const TURN: usize = 64;
 const SEED: u64 = 7;
@@ -302,7 +304,7 @@ struct Measured {
 fn measure_one(settings: &Settings, clusters: u32) -> Result<Measured> {
     let mut native = Run::new(clusters, Builtin::default())?;
     let mut wasm = Run::new(clusters, wasm(settings)?)?;
-    let (warm, turns) = if settings.quick { (LIVE, 8) } else { (2 * LIVE, 40) };
+    let (warm, turns) = if settings.quick { (WARM / 4, 8) } else { (WARM, 40) };
     for _ in 0..warm {
         same(&native.step()?.1, &wasm.step()?.1)?;
     }

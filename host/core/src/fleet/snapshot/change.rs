@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fleet::{Cluster, FleetError, Offering, Pool, PoolInput, PoolSpec, Snapshot};
+use crate::fleet::{Cluster, FleetError, ObservedNodes, Offering, Pool, PoolInput, PoolSpec, Snapshot, Taint};
 use crate::ids::{ClusterRow, Millis, OfferingRow, PoolRow, ShapeRow};
 use crate::quota::QuotaTree;
 use crate::resources::{Amounts, NamedAmounts};
@@ -22,7 +22,7 @@ impl Snapshot {
     fn touch(&mut self, cluster: ClusterRow) {
         if let Some(seen) = self.stamps.get_mut(cluster.index()) {
             seen.pools = stamp();
-            seen.specs = seen.pools;
+            (seen.specs, seen.frames) = (seen.pools, seen.pools);
         }
     }
 
@@ -92,7 +92,7 @@ impl Snapshot {
                 let row = ClusterRow(self.clusters.push(Arc::new(cluster.clone())) as u32);
                 Arc::make_mut(&mut self.cluster_rows).insert(cluster.name.clone(), row);
                 self.cluster_pools.push(Arc::default());
-                self.stamps.push(Stamps { pools: stamp(), specs: stamp(), stock: stamp() });
+                self.stamps.push(Stamps { pools: stamp(), specs: stamp(), frames: stamp(), stock: stamp() });
                 self.new_tables();
                 self.topology = stamp();
                 self.changed();
@@ -203,6 +203,7 @@ impl Snapshot {
         let row = PoolRow(self.pools.push(Arc::new(pool)) as u32);
         self.inputs.push(Arc::default());
         self.pool_stamps.push(stamp());
+        self.pool_taints.push(u32::MAX);
         let place = self.pools_of(cluster).take_while(|(_, pool)| pool.spec.name < spec.name).count();
         if let Some(rows) = self.cluster_pools.get_mut(cluster.index()) {
             Arc::make_mut(rows).insert(place, row);
@@ -256,14 +257,33 @@ impl Snapshot {
             |shape| self.need(shape).cloned(),
             |spec, group, need| need.shape.tolerates(spec) && self.accepts(spec, &region, group, need),
         );
+        self.classify(row, &pool.spec.taints);
+        let last = self.inputs.get(row.index()).cloned().unwrap_or_default();
         if let Some(place) = self.inputs.get_mut(row.index()) {
-            *place = input;
+            *place = input.clone();
         }
         self.count_orders(&old.in_flight, &pool.in_flight);
         let (before, after) = (old.spec.offerings.clone(), pool.spec.offerings.clone());
-        self.replace_pool(row, Arc::new(pool));
+        let same_nodes = same_frame(&last, &input) && old.nodes() == pool.nodes();
+        self.replace_pool(row, Arc::new(pool), same_nodes);
         if before != after {
             before.iter().chain(&after).for_each(|offering| self.index_user(*offering, cluster));
+        }
+    }
+
+    /// Notes which list of taints a pool has.
+    fn classify(&mut self, row: PoolRow, taints: &[Taint]) {
+        let known = self.taints.get(self.taint_class(row) as usize);
+        if known.is_some_and(|known| known == taints) {
+            return;
+        }
+        let class = self.taints.iter().position(|known| known == taints).unwrap_or_else(|| {
+            Arc::make_mut(&mut self.taints).push(taints.to_vec());
+            self.catalogue = stamp();
+            self.taints.len() - 1
+        });
+        if let Some(place) = self.pool_taints.get_mut(row.index()) {
+            *place = class as u32;
         }
     }
 
@@ -304,9 +324,30 @@ impl Snapshot {
     }
 }
 
+/// Whether two observations differ in nothing but what is free on nodes and what waits for them.
+fn same_frame(one: &PoolInput, other: &PoolInput) -> bool {
+    type Kind<'a> = (&'a str, &'a str, Option<OfferingRow>, &'a [u64]);
+    fn kind(nodes: &ObservedNodes) -> Kind<'_> {
+        (nodes.instance_type.as_str(), &nodes.zone, nodes.offering, nodes.allocatable.as_slice())
+    }
+    let mut counts: Vec<(Kind<'_>, i64)> = Vec::new();
+    let signed = one.observed.iter().map(|nodes| (nodes, 1)).chain(other.observed.iter().map(|nodes| (nodes, -1)));
+    for (nodes, sign) in signed {
+        let more = sign * i64::from(nodes.count);
+        match counts.iter_mut().find(|(known, _)| *known == kind(nodes)) {
+            Some((_, count)) => *count += more,
+            None => counts.push((kind(nodes), more)),
+        }
+    }
+    // Of a type that comes with several amounts those of the first nodes count, whichever they are.
+    let alike = counts.iter().all(|(one, _)| counts.iter().all(|(other, _)| one.0 != other.0 || one.3 == other.3));
+    one.in_flight == other.in_flight && alike && counts.iter().all(|(_, count)| *count == 0)
+}
+
 /// Bookings.
 impl Snapshot {
-    pub(crate) fn replace_pool(&mut self, row: PoolRow, pool: Arc<Pool>) {
+    /// Puts a pool in the place of another; `same_nodes` says that no node came or went.
+    pub(crate) fn replace_pool(&mut self, row: PoolRow, pool: Arc<Pool>, same_nodes: bool) {
         let cluster = pool.cluster;
         let Some(old) = self.pools.get(row.index()) else { return };
         if Arc::ptr_eq(old, &pool) {
@@ -324,6 +365,9 @@ impl Snapshot {
             self.touch(cluster);
         } else if let Some(seen) = self.stamps.get_mut(cluster.index()) {
             seen.pools = now;
+            if !same_nodes {
+                seen.frames = now;
+            }
         }
     }
 

@@ -302,6 +302,10 @@ proptest! {
                 let fresh: Vec<_> = (0..CLUSTERS).map(|row| snapshot.room(ClusterRow(row), shape, max_lead)).collect();
                 prop_assert_eq!(&rooms, &fresh);
                 prop_assert_eq!(cache.rows(shape, max_lead), &fresh[..]);
+                for row in (0..CLUSTERS).map(ClusterRow) {
+                    let fresh = snapshot.empty_room(row, snapshot.need(shape).unwrap(), max_lead);
+                    prop_assert_eq!(cache.empty(snapshot, (shape, max_lead), row), fresh);
+                }
                 for enough in [1, 5, 200] {
                     let clusters = (0..CLUSTERS).map(|row| (row as usize, ClusterRow(row)));
                     let mut offers: Vec<Vec<Offer>> = vec![Vec::new(); CLUSTERS as usize];
