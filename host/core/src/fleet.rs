@@ -28,6 +28,7 @@ pub use cache::{RoomCache, ShapeRooms};
 pub use fit::Need;
 pub use matching::{NodeLabels, untolerated};
 pub use pool::{InFlight, ObservedNodes, PoolInput};
+pub(crate) use room::Nodes;
 pub use room::{ClusterRoom, Offer, Room};
 pub use row_set::RowSet;
 pub use rows::Rows;

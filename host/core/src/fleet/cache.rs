@@ -269,15 +269,9 @@ impl Table {
         let orderable = |offering| snapshot.orderable(offering);
         let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
         let specs = snapshot.stamps().get(cluster.index()).map_or(0, |stamps| stamps.specs);
-        match self.rows.get_mut(cluster.index()) {
-            Some(row) => row.survey(&look, specs, survey, &mut self.memo),
-            None => survey.look(&look, snapshot.pools_of(cluster)),
-        }
-        if survey.base.flies() {
-            // Rows do not keep nodes in flight one by one.
-            survey.look(&look, snapshot.pools_of(cluster));
-        } else {
-            survey.forget_flights();
+        if let Some(row) = self.rows.get_mut(cluster.index()) {
+            row.survey(&look, specs, survey, &mut self.memo);
+            row.flights(&look, survey);
         }
         let (first, whole) = survey.first_offers(u64::from(enough));
         Offers { first: first.into(), whole }

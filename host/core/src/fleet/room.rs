@@ -180,6 +180,23 @@ pub(crate) struct Base {
     matched: bool,
     /// Where there is room on nodes; see [`Reach`].
     pools: u64,
+    nodes: Nodes,
+}
+
+/// Nodes on which a shape fits, and how often it fits on each of them at the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Nodes {
+    pub(crate) count: u32,
+    pub(crate) least: u32,
+}
+
+impl Nodes {
+    pub(crate) fn add(&mut self, count: u32, per: u32) {
+        if count > 0 && per > 0 {
+            self.least = if self.count == 0 { per } else { self.least.min(per) };
+            self.count = self.count.saturating_add(count);
+        }
+    }
 }
 
 impl Base {
@@ -190,6 +207,7 @@ impl Base {
         self.flight = self.flight.or(next.flight);
         self.matched |= next.matched;
         self.pools |= next.pools;
+        self.nodes.add(next.nodes.count, next.nodes.least);
     }
 
     /// Whether there is room on nodes in flight.
@@ -206,6 +224,8 @@ pub(crate) struct Reach {
     pub(crate) pools: u64,
     /// Offerings that new nodes would come from, by row.
     pub(crate) offerings: u64,
+    /// Those there are.
+    pub(crate) nodes: Nodes,
 }
 
 impl Reach {
@@ -225,6 +245,8 @@ pub(crate) struct EmptyRoom {
     pub(crate) elastic: u64,
     /// Pools, by their place in the cluster.
     pub(crate) pools: u64,
+    /// Those there are.
+    pub(crate) nodes: Nodes,
 }
 
 impl Snapshot {
@@ -246,7 +268,10 @@ impl Snapshot {
                 }
                 let here = u64::from(per) * u64::from(group.count);
                 match group.state {
-                    NodeState::Ready => room.ready += here,
+                    NodeState::Ready => {
+                        room.ready += here;
+                        room.nodes.add(group.count, per);
+                    }
                     NodeState::InFlight if quick => room.elastic += here,
                     NodeState::InFlight => {}
                 }
@@ -344,11 +369,13 @@ impl Survey {
                 continue;
             }
             self.base.matched |= group.part.is_none();
-            let room = u64::from(group.free.fits(look.need)) * u64::from(group.count);
+            let per = group.free.fits(look.need);
+            let room = u64::from(per) * u64::from(group.count);
             match group.state {
                 _ if room == 0 => {}
                 NodeState::Ready => {
                     self.base.ready = self.base.ready.saturating_add(room);
+                    self.base.nodes.add(group.count, per);
                     self.base.pools |= bit(index);
                 }
                 NodeState::InFlight if look.quick(pool) => {
@@ -513,32 +540,57 @@ impl Survey {
     }
 
     pub(crate) fn reach(&self) -> Reach {
-        let reach = Reach { pools: self.base.pools, offerings: 0 };
-        self.steps.iter().fold(reach, |reach, step| Reach {
-            pools: reach.pools | bit(step.pool),
-            offerings: reach.offerings | bit(step.offering.index()),
-        })
+        let mut reach = Reach { pools: self.base.pools, offerings: 0, nodes: self.base.nodes };
+        for step in &self.steps {
+            reach.pools |= bit(step.pool);
+            reach.offerings |= bit(step.offering.index());
+        }
+        reach
+    }
+
+    /// The flights of one more pool, whose taints are tolerated; [`Survey::base`] stays as it is.
+    pub(crate) fn look_for_flights(&mut self, look: &Look<'_>, pool: (usize, &Pool)) {
+        let base = self.base;
+        self.look_at_groups(look, look.snapshot.region(look.cluster), pool);
+        self.base = base;
     }
 
     pub(crate) fn forget_flights(&mut self) {
         self.flights.clear();
     }
 
-    /// The first of [`Survey::offers`] that hold `enough` replicas, if the rest of them is not worth a look: those on nodes
-    /// in flight and the cheapest new nodes, whole. The last says whether there are no others.
+    /// The first of [`Survey::offers`] that hold `enough` replicas, each whole. The last says whether there are no others.
     pub(crate) fn first_offers(&mut self, enough: u64) -> (Vec<Offer>, bool) {
-        let all = self.offers();
+        let mut offers = Vec::with_capacity(4);
         let mut sum = 0;
-        let mut count = 0;
-        for offer in &all {
-            count += 1;
-            sum += u64::from(offer.replicas);
-            if sum >= enough {
-                break;
+        for flight in &self.flights {
+            if sum < enough {
+                offers.push(*flight);
+                sum += u64::from(flight.replicas);
             }
         }
-        let whole = count == all.len();
-        (all.into_iter().take(count).collect(), whole)
+        self.slots_left.clone_from(&self.slots);
+        self.stock_left.clear();
+        self.stock_left.extend(self.stock.iter().map(|(_, nodes)| *nodes));
+        for step in &self.steps {
+            if sum >= enough {
+                return (offers, false);
+            }
+            let nodes = self.slots_left[step.pool].min(self.stock_left[step.stock]);
+            if nodes > 0 {
+                self.slots_left[step.pool] -= nodes;
+                self.stock_left[step.stock] -= nodes;
+                let replicas = clamp(u64::from(nodes) * u64::from(step.per));
+                let Step { price, lead_seconds, interruption, .. } = *step;
+                offers.push(Offer { replicas, price, lead_seconds, interruption });
+                sum += u64::from(replicas);
+            }
+        }
+        if sum < enough && self.uneven() {
+            // Denser nodes may hold more than these.
+            return (self.offers(), true);
+        }
+        (offers, false)
     }
 
     fn offers(&mut self) -> Vec<Offer> {

@@ -103,6 +103,16 @@ impl RoomRow {
         self.steps(look.snapshot, survey);
     }
 
+    /// Leaves the flights of a row that is up to date in `survey`.
+    pub(crate) fn flights(&self, look: &Look<'_>, survey: &mut Survey) {
+        survey.forget_flights();
+        for part in self.parts.iter().filter(|part| part.base.flies()) {
+            if let Some(pool) = look.snapshot.pool(part.row) {
+                survey.look_for_flights(look, (usize::from(part.index), pool));
+            }
+        }
+    }
+
     /// What is declared. The room on nodes is not known yet.
     fn declared(look: &Look<'_>, specs: u64, memo: &mut Memo) -> Self {
         let (snapshot, shape) = (look.snapshot, &look.need.shape);

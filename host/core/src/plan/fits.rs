@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fleet::{Need, RoomCache, Snapshot, TakeOptions};
+use crate::fleet::{Need, Nodes, RoomCache, Snapshot, TakeOptions};
 use crate::ids::{ClusterRow, ShapeRow};
 
 /// Sets that are kept; the one used longest ago goes first.
@@ -43,6 +43,7 @@ struct Part {
     components: usize,
 }
 
+/// In the order in which they are taken: the most replicas first.
 fn parts(set: &Set) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for (shape, count) in set.iter().filter(|(_, count)| *count > 0) {
@@ -54,6 +55,7 @@ fn parts(set: &Set) -> Vec<Part> {
             None => parts.push(Part { shape: *shape, replicas: u64::from(*count), components: 1 }),
         }
     }
+    parts.sort_by_key(|part| std::cmp::Reverse(part.replicas));
     parts
 }
 
@@ -64,14 +66,25 @@ struct Alone {
     sets: u64,
     /// Share of all room that one set takes if all parts share it.
     share: f64,
-    /// One set fits if `sets` is not 0, whatever the order in which its parts are taken.
+    /// One set fits if `sets` is not 0, where no parts compete.
     certain: bool,
+    /// One set surely fits: there are nodes enough for each replica, though no node be shared by parts.
+    apart: bool,
+}
+
+/// Room of one part.
+struct PartRoom {
+    ready: u64,
+    /// With elastic room, where that counts.
+    all: u64,
+    nodes: Nodes,
 }
 
 impl Alone {
     /// Whole sets; `fits` says whether one does where that is not certain.
     fn count(self, competes: bool, fits: impl FnOnce() -> bool) -> u32 {
-        if self.sets == 0 || (!(self.certain && !competes) && !fits()) {
+        let certain = self.apart || (self.certain && !competes);
+        if self.sets == 0 || !(certain || fits()) {
             return 0;
         }
         let sets = if competes { ((1.0 / self.share) as u64).clamp(1, self.sets) } else { self.sets };
@@ -79,15 +92,20 @@ impl Alone {
     }
 }
 
-/// Folds the room of each part: replicas on nodes that exist, replicas in all.
-fn alone<'a>(parts: &'a [Part], mut room: impl FnMut(&'a Part) -> (u64, u64)) -> Alone {
-    let mut alone = Alone { sets: u64::from(LIMIT), share: 0.0, certain: true };
+/// Folds the room of each part.
+fn alone<'a>(parts: &'a [Part], mut room: impl FnMut(&'a Part) -> PartRoom) -> Alone {
+    let mut alone = Alone { sets: u64::from(LIMIT), share: 0.0, certain: true, apart: true };
+    let (mut used, mut least) = (0, u64::MAX);
     for part in parts {
-        let (ready, all) = room(part);
+        let PartRoom { ready, all, nodes } = room(part);
         alone.sets = alone.sets.min(all / part.replicas);
         alone.share += part.replicas as f64 / all.max(1) as f64;
         // New nodes of different sizes may be used up differently by several orders than by one.
         alone.certain &= part.components == 1 || part.replicas <= ready;
+        // Each component fills node after node, so it uses no more than this.
+        used += part.replicas.div_ceil(u64::from(nodes.least).max(1)) + part.components as u64 - 1;
+        least = least.min(u64::from(nodes.count));
+        alone.apart = used <= least;
         if alone.sets == 0 {
             break;
         }
@@ -140,9 +158,11 @@ impl FitCache {
         for cluster in clusters {
             let mut tables_left = tables.iter();
             let alone = alone(&parts, |_| {
-                let room = tables_left.next().map(|table| table.get(*cluster)).unwrap_or_default();
+                let table = tables_left.next();
+                let room = table.map(|table| table.get(*cluster)).unwrap_or_default();
                 let elastic = if options.elastic { room.elastic } else { 0 };
-                (u64::from(room.ready), u64::from(room.ready) + u64::from(elastic))
+                let (ready, nodes) = (u64::from(room.ready), table.map(|table| table.reach(*cluster).nodes));
+                PartRoom { ready, all: ready + u64::from(elastic), nodes: nodes.unwrap_or_default() }
             });
             let reach: Vec<_> = if alone.sets > 0 && tables.len() > 1 {
                 tables.iter().map(|table| table.reach(*cluster)).collect()
@@ -173,7 +193,8 @@ impl FitCache {
             let alone = alone(&parts, |part| {
                 let room = rooms.empty(snapshot, (part.shape, options.max_lead_seconds), *cluster);
                 pools.push(room.pools);
-                (room.ready, room.ready + if options.elastic { room.elastic } else { 0 })
+                let all = room.ready + if options.elastic { room.elastic } else { 0 };
+                PartRoom { ready: room.ready, all, nodes: room.nodes }
             });
             counts.push(alone.count(any_pair(&pools, |one, other| one & other != 0), || {
                 kept.fits_empty(snapshot, set, options, *cluster)

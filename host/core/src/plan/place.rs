@@ -296,6 +296,11 @@ impl Cycle<'_> {
         let open = elastic.iter().zip(chosen).enumerate().filter(|(_, (elastic, _))| **elastic > 0);
         let open = open.map(|(row, (_, candidate))| (row, candidate.cluster));
         let offers = &mut out.offers;
+        offers.candidate.reserve(2 * n);
+        offers.replicas.reserve(2 * n);
+        offers.price.reserve(2 * n);
+        offers.lead_seconds.reserve(2 * n);
+        offers.interruption.reserve(2 * n);
         self.planner.rooms.offers(&self.work, (*shape, max_lead), wanted, open, |row, offer| {
             offers.candidate.push(row as u32);
             offers.replicas.push(offer.replicas);

@@ -4,6 +4,7 @@
 //! replicas, or nothing is reported.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use serde_json::{Map, Value, json};
 
 use super::mix::Mix;
 use super::random::Random;
-use super::world::{World, regions};
+use super::world::{Delta, World, regions};
 use super::{Figures, Settings, median, percentile, rounded};
 
 /// Placements that live at the same time: so many a cluster, up to so many in all.
@@ -127,6 +128,8 @@ struct Run<P> {
     made: u64,
     plan: PlanId,
     snapshot_and_check: [Duration; 2],
+    /// Decisions count.
+    marked: bool,
 }
 
 impl<P: Policies> Run<P> {
@@ -145,6 +148,7 @@ impl<P: Policies> Run<P> {
             made: 0,
             plan: PlanId(0),
             snapshot_and_check: Default::default(),
+            marked: false,
         })
     }
 
@@ -174,17 +178,9 @@ impl<P: Policies> Run<P> {
         let entries = [self.entry()];
         let before = super::super::ALLOCATOR.stats();
         let started = Instant::now();
-        self.world.write(delta)?;
-        let written = Instant::now();
-        let plan = plan(&mut self.planner, &self.world.snapshot, &entries, &mut self.policies, self.plan);
-        self.policies.stop();
-        let planned = Instant::now();
-        let violations = check_plan(&self.world.snapshot, &entries, &[], &plan);
+        let plan = if self.marked { self.decide_marked(delta, &entries)? } else { self.decide(delta, &entries)? };
         let took = started.elapsed();
         let after = super::super::ALLOCATOR.stats();
-        self.snapshot_and_check[0] += written - started;
-        self.snapshot_and_check[1] += planned.elapsed();
-        ensure!(violations.is_empty(), "the check refused a plan: {violations:?}");
         ensure!(plan.report.failures.is_empty(), "a policy failed: {:?}", plan.report.failures);
         let record = plan.changes.first().map(|change| &change.record);
         let record = record.or_else(|| plan.report.waiting.first().and_then(|waiting| waiting.record.as_ref()));
@@ -197,6 +193,26 @@ impl<P: Policies> Run<P> {
         };
         self.follow(entries, &plan);
         Ok((cost, plan))
+    }
+
+    /// Berth's part of a step.
+    fn decide(&mut self, delta: Delta, entries: &[Entry]) -> Result<Plan> {
+        let started = Instant::now();
+        self.world.write(delta)?;
+        self.snapshot_and_check[0] += started.elapsed();
+        let plan = plan(&mut self.planner, &self.world.snapshot, entries, &mut self.policies, self.plan);
+        self.policies.stop();
+        let planned = Instant::now();
+        let violations = check_plan(&self.world.snapshot, entries, &[], &plan);
+        self.snapshot_and_check[1] += planned.elapsed();
+        ensure!(violations.is_empty(), "the check refused a plan: {violations:?}");
+        Ok(plan)
+    }
+
+    /// The same under the name that the counter of instructions looks for.
+    #[inline(never)]
+    fn decide_marked(&mut self, delta: Delta, entries: &[Entry]) -> Result<Plan> {
+        self.decide(delta, entries)
     }
 
     /// Carries out what was decided.
@@ -285,8 +301,8 @@ impl Tally {
 }
 
 /// The policies of the project, as they are.
-pub(super) fn wasm(settings: &Settings) -> Result<PolicyHost> {
-    let mut directory = Directory::new(settings.root.join("policies"), Runtime::new(WallClock::On)?);
+pub(super) fn wasm(root: &Path, clock: WallClock) -> Result<PolicyHost> {
+    let mut directory = Directory::new(root.join("policies"), Runtime::new(clock)?);
     let scan = directory.scan();
     ensure!(scan.refused.is_empty(), "policies are refused: {:?}", scan.refused);
     let mut host = PolicyHost::new(&directory);
@@ -303,7 +319,7 @@ struct Measured {
 
 fn measure_one(settings: &Settings, clusters: u32) -> Result<Measured> {
     let mut native = Run::new(clusters, Builtin::default())?;
-    let mut wasm = Run::new(clusters, wasm(settings)?)?;
+    let mut wasm = Run::new(clusters, wasm(&settings.root, WallClock::On)?)?;
     let (warm, turns) = if settings.quick { (WARM / 4, 8) } else { (WARM, 40) };
     for _ in 0..warm {
         same(&native.step()?.1, &wasm.step()?.1)?;
@@ -323,6 +339,22 @@ fn measure_one(settings: &Settings, clusters: u32) -> Result<Measured> {
     let decisions = turns * TURN;
     let fuel = wasm.policies.fuel as f64 / decisions as f64;
     Ok(Measured { native: one, wasm: other, stages: [native.stages(decisions), wasm.stages(decisions)], fuel })
+}
+
+/// Decisions of a fixed mix, natively: those before the first that counts are not marked. Returns allocations and bytes of
+/// those that are, in all.
+pub(super) fn fixed(clusters: u32, warm: usize, marked: usize) -> Result<(usize, usize)> {
+    let mut run = Run::new(clusters, Builtin::default())?;
+    for _ in 0..warm {
+        _ = run.step()?;
+    }
+    run.marked = true;
+    let mut sums = (0, 0);
+    for _ in 0..marked {
+        let cost = run.step()?.0;
+        sums = (sums.0 + cost.allocations, sums.1 + cost.bytes);
+    }
+    Ok(sums)
 }
 
 /// Figures of whole decisions for each number of clusters.

@@ -5,6 +5,7 @@
 //! figures alone to stdout.
 
 mod calls;
+mod counted;
 mod decisions;
 mod durable;
 mod fleet;
@@ -41,6 +42,15 @@ pub(crate) struct Arguments {
     /// Opens the state in this folder and prints what that took: for the part `start`, which runs it as a fresh process
     #[arg(long, hide = true, value_name = "DIR")]
     opened: Option<PathBuf>,
+    /// Count instead of measuring, and compare with the committed figures: instructions, allocations and fuel
+    #[arg(long, conflicts_with_all = ["clusters", "only", "quick", "output"])]
+    counted: bool,
+    /// Write what was counted as the figures to compare with
+    #[arg(long, requires = "counted")]
+    update: bool,
+    /// Run the decisions that are counted, for a counter of instructions around this process
+    #[arg(long, hide = true, value_name = "CLUSTERS")]
+    counted_run: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,6 +97,12 @@ const PARTS: &[Part] = &[
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     if let Some(folder) = &arguments.opened {
         return start::open(folder, arguments.quick);
+    }
+    if let Some(clusters) = arguments.counted_run {
+        return counted::run(clusters);
+    }
+    if arguments.counted {
+        return counted::compare(root, arguments.update);
     }
     let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
     for only in &arguments.only {
