@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use berth_core::ids::{Generation, Millis, PlanId, WorkloadKey};
 use berth_core::placement::PolicyRef;
-use berth_core::plan::{DecisionRecord, Passed};
+use berth_core::plan::{DecisionRecord, Passed, PassedOver};
 use berth_core::policy::{Assignment, Candidates, Column, Decision, Offers, Problem, Request, Tables, Term};
 use berth_core::reason::{Code, Reason};
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,8 @@ pub fn encode(entry: &DecisionEntry) -> Vec<u8> {
     let empty = Decision::default();
     let decision = record.outcome.as_ref().unwrap_or(&empty);
     let (mut codes, mut terms) = (Numbers::new(), Numbers::new());
-    let code: Vec<u32> = record.passed.iter().map(|passed| codes.of(&passed.code)).collect();
+    let passed = record.passed.each();
+    let code: Vec<u32> = passed.iter().map(|passed| codes.of(&passed.code)).collect();
     let term: Vec<u32> = decision.terms.iter().map(|term| terms.of(&term.name)).collect();
     let head = Head {
         tables: entry.tables.clone(),
@@ -139,10 +140,10 @@ pub fn encode(entry: &DecisionEntry) -> Vec<u8> {
     bytes[1..5].copy_from_slice(&length.to_le_bytes());
     let mut out = Writer(bytes);
     put_candidates(&mut out, &record.candidates);
-    out.whole(record.passed.iter().map(|passed| passed.cluster));
+    out.whole(passed.iter().map(|passed| passed.cluster));
     out.whole(code.into_iter());
-    out.whole(record.passed.iter().map(|passed| passed.have));
-    out.whole(record.passed.iter().map(|passed| passed.need));
+    out.whole(passed.iter().map(|passed| passed.have));
+    out.whole(passed.iter().map(|passed| passed.need));
     out.whole(decision.assignments.iter().map(|one| one.component));
     out.whole(decision.assignments.iter().map(|one| one.candidate));
     out.whole(decision.assignments.iter().map(|one| one.replicas));
@@ -233,7 +234,7 @@ fn columns(head: Head, mut from: Reader<'_>) -> Option<DecisionEntry> {
         tables: Arc::<Tables>::default(),
         request: head.request,
         candidates,
-        passed,
+        passed: PassedOver::of(passed)?,
         outcome: match head.problem {
             Some(problem) => Err(problem),
             None => Ok(decision),

@@ -24,7 +24,7 @@ fn entry(candidates: Candidates, passed: Vec<Passed>, outcome: Result<Decision, 
             ..Request::default()
         },
         candidates,
-        passed,
+        passed: PassedOver::of(passed).unwrap(),
         outcome,
     };
     let clusters = vec![ClusterReplicas { cluster: "a".into(), before: 0, after: 4 }];

@@ -11,6 +11,9 @@ pub struct RowSet {
 }
 
 impl RowSet {
+    /// More rows than any fleet has clusters: what is read from elsewhere must not ask for any amount of memory.
+    pub const MOST_ROWS: usize = 1 << 24;
+
     /// Rows below `rows` can be inserted without growing.
     pub fn with_room(rows: usize) -> Self {
         Self { words: vec![0; rows.div_ceil(BITS)] }
@@ -122,14 +125,11 @@ impl Serialize for RowSet {
     }
 }
 
-/// More rows than any fleet has clusters; what is read must not ask for any amount of memory.
-const MOST_ROWS: u64 = 1 << 24;
-
 impl<'de> Deserialize<'de> for RowSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ranges: Vec<(u32, u32)> = Vec::deserialize(deserializer)?;
-        if ranges.iter().any(|(first, count)| u64::from(*first) + u64::from(*count) > MOST_ROWS) {
-            return Err(serde::de::Error::custom(format!("a row set reaches beyond row {MOST_ROWS}")));
+        if ranges.iter().any(|(first, count)| *first as usize + *count as usize > Self::MOST_ROWS) {
+            return Err(serde::de::Error::custom(format!("a row set reaches beyond row {}", Self::MOST_ROWS)));
         }
         Ok(ranges.into_iter().flat_map(|(first, count)| first as usize..(first + count) as usize).collect())
     }

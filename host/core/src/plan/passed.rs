@@ -23,12 +23,12 @@ pub struct Passed {
 }
 
 /// Clusters that were passed over for the same reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PassedRows {
     pub code: Code,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub have: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub need: u32,
     /// Rows in the tables.
     pub clusters: RowSet,
@@ -68,6 +68,18 @@ impl PassedOver {
             Arc::make_mut(&mut self.ruled_out).iter_mut().for_each(|rows| rows.clusters.remove(row));
         }
         self.here.iter_mut().for_each(|rows| rows.clusters.remove(row));
+    }
+
+    /// Clusters as they were kept; `None` where a row is none that a fleet could have.
+    pub fn of(passed: impl IntoIterator<Item = Passed>) -> Option<Self> {
+        let mut all = Self::default();
+        for one in passed {
+            if one.cluster as usize >= RowSet::MOST_ROWS {
+                return None;
+            }
+            all.add(one);
+        }
+        Some(all)
     }
 
     /// By reason. A reason may come more than once.
@@ -120,9 +132,29 @@ impl Serialize for PassedOver {
     }
 }
 
+/// As it is written, or one cluster as earlier versions wrote it.
+#[derive(Deserialize)]
+struct Read {
+    code: Code,
+    #[serde(default)]
+    have: u32,
+    #[serde(default)]
+    need: u32,
+    #[serde(default)]
+    clusters: RowSet,
+    cluster: Option<u32>,
+}
+
 impl<'de> Deserialize<'de> for PassedOver {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { ruled_out: Arc::default(), here: Vec::deserialize(deserializer)? })
+        let mut all = Self::default();
+        for Read { code, have, need, clusters, cluster } in Vec::<Read>::deserialize(deserializer)? {
+            all.add_rows(code, have, need, clusters);
+            let one = cluster.map(|cluster| Passed { cluster, code, have, need });
+            let one = Self::of(one).ok_or_else(|| serde::de::Error::custom("a cluster row is none that could be"))?;
+            one.here.into_iter().for_each(|rows| all.add_rows(rows.code, rows.have, rows.need, rows.clusters));
+        }
+        Ok(all)
     }
 }
 
@@ -162,5 +194,31 @@ impl Passed {
             Code::NotChosen => "the policy chose other clusters".into(),
             code => code.as_str().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_kept_by_rows_and_come_back() {
+        let passed = |cluster, code, have, need| Passed { cluster, code, have, need };
+        let list = [
+            passed(0, Code::NoRoom, 1, 4),
+            passed(1, Code::Taint, 0, 0),
+            passed(2, Code::NoRoom, 1, 4),
+            passed(3, Code::NoRoom, 2, 4),
+        ];
+        let mut all = PassedOver::of(list).expect("rows that can be");
+        assert_eq!((all.each(), all.len(), all.rows().count()), (list.to_vec(), 4, 3));
+        let text = serde_json::to_string(&all).expect("it has string keys alone");
+        assert_eq!(serde_json::from_str::<PassedOver>(&text).ok().as_ref(), Some(&all));
+        all.remove(1);
+        assert_eq!((all.len(), all.rows().count()), (3, 2));
+        let earlier = r#"[{"cluster": 7, "code": "NoRoom", "have": 1, "need": 2}]"#;
+        let read = serde_json::from_str::<PassedOver>(earlier).expect("earlier versions wrote this");
+        assert_eq!(read.each(), [passed(7, Code::NoRoom, 1, 2)]);
+        assert!(PassedOver::of([passed(u32::MAX, Code::NoRoom, 0, 1)]).is_none());
     }
 }

@@ -150,7 +150,7 @@ fn decision(size: Size, workload: u32, tables: &str) -> DecisionEntry {
             ..Request::default()
         },
         candidates,
-        passed: Vec::new(),
+        passed: Default::default(),
         outcome: Ok(Decision { assignments: vec![assigned(1), assigned(2)], terms: rows().map(term).collect() }),
     };
     DecisionEntry { tables: tables.into(), clusters: Vec::new(), short: None, record: Arc::new(record) }
