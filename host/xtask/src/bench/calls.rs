@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use berth_core::native::{self, FifoConfig, cases};
 use berth_core::policy::{Candidates, Fit, Job, JobComponent, Kind, NO_ROW, Offers, Policies, Queue, Request, Tables};
 use berth_core::workload::Division;
-use berth_policy::PolicyHost;
+use berth_policy::{PolicyHost, WallClock};
 use serde_json::{Value, json};
 
 use super::{Figures, Settings, decisions, rounded};
@@ -84,7 +84,7 @@ fn duel(turns: u32, mut native: impl FnMut(), mut wasm: impl FnMut()) -> (f64, f
 /// # Errors
 /// If a policy fails, or answers otherwise than the native algorithm.
 pub(super) fn measure(settings: &Settings) -> Result<Figures> {
-    let mut host = decisions::wasm(settings)?;
+    let mut host = decisions::wasm(&settings.root, WallClock::On)?;
     let (mut micros, mut ratios) = (json!({}), json!({}));
     let mut put = |policy: &str, count: u32, (native, wasm): (f64, f64)| {
         let count = count.to_string();
