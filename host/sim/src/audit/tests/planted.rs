@@ -265,7 +265,7 @@ planted! {
             });
         });
         rig.apply(WEB);
-        rig.run(900);
+        rig.run(1_200);
     };
     an_order_is_made_twice: [OrderLeaked] => |rig| {
         *rig = Rig::with(FLEET, "{nodeStart: 5m..5m}", Options::default());
