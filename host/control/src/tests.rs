@@ -536,9 +536,8 @@ fn of_many_that_are_alike_few_are_tried_at_a_time() {
     assert_eq!(scene.controller.workloads().iter().filter(|row| row.placed == 1).count(), 10, "{:?}", scene.said());
 }
 
-#[test]
-fn quotas_are_never_exceeded_and_given_back() {
-    let quota = "
+/// Three GPUs for the namespace `default`.
+const QUOTA: &str = "
 apiVersion: berth.dev/v1alpha1
 kind: QuotaTree
 metadata: {name: quotas}
@@ -550,7 +549,10 @@ spec:
     children:
     - {name: team, namespaces: [default], min: {nvidia.com/gpu: 3}, max: {nvidia.com/gpu: 3}}
 ---";
-    let mut scene = scene(&[("a", 1.0)], &format!("{quota}{}{}", deployment("one", 2), deployment("two", 2)));
+
+#[test]
+fn quotas_are_never_exceeded_and_given_back() {
+    let mut scene = scene(&[("a", 1.0)], &format!("{QUOTA}{}{}", deployment("one", 2), deployment("two", 2)));
     scene.run_for(120_000);
     let total = |scene: &Scene| scene.controller.workloads().iter().map(|row| row.placed).sum::<u32>();
     assert_eq!(total(&scene), 3, "{:?}", scene.said());
@@ -608,19 +610,7 @@ fn what_a_cluster_brings_back_from_earlier_is_deleted_again() {
 
 #[test]
 fn what_is_placed_counts_while_no_policy_selects_it() {
-    let quota = "
-apiVersion: berth.dev/v1alpha1
-kind: QuotaTree
-metadata: {name: quotas}
-spec:
-  root:
-    name: root
-    min: {nvidia.com/gpu: 10}
-    max: {nvidia.com/gpu: 10}
-    children:
-    - {name: team, namespaces: [default], min: {nvidia.com/gpu: 3}, max: {nvidia.com/gpu: 3}}
----";
-    let mut scene = scene(&[("a", 1.0)], &format!("{quota}{}", deployment("one", 2)));
+    let mut scene = scene(&[("a", 1.0)], &format!("{QUOTA}{}", deployment("one", 2)));
     scene.run_for(120_000);
     scene.apply(&format!("{}{}", DIVIDED.replace("kind: Deployment", "kind: StatefulSet"), deployment("two", 2)));
     scene.run_for(60_000);
