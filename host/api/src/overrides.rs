@@ -118,6 +118,10 @@ impl OverrideSet {
                 found.map(|precision| (!namespace.is_empty(), precision, &**entry))
             })
             .collect();
+        // Most manifests are selected by none, and a copy of one costs more than all of the above.
+        if matching.is_empty() {
+            return Ok(Vec::new());
+        }
         // The sort is stable, and the policies stand in the order of their names.
         matching.sort_by_key(|(namespaced, precision, _)| (*namespaced, *precision));
         let mut changed = manifest.clone();
