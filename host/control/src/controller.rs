@@ -163,7 +163,8 @@ impl Controller {
         if !self.carry(actions, pass)? {
             return Ok(false);
         }
-        let actions = observation::step(&self.state, &self.state.dirty.health, now);
+        self.state.ended = observation::ended(&self.state, self.state.dirty.health.union(&self.state.ended));
+        let actions = observation::step(&self.state, now);
         if !self.carry(actions, pass)? {
             return Ok(false);
         }
@@ -251,8 +252,11 @@ impl Controller {
 
     fn tell(&mut self, pass: &mut Pass<'_, '_>) {
         let keys = std::mem::take(&mut self.state.dirty.health);
+        // What ended and was not written yet, or did so by what this pass wrote, is for the next.
+        self.state.ended = observation::ended(&self.state, keys.union(&self.state.ended));
         let told = status::step(&self.state, &keys, pass.now);
         for key in keys {
+            self.state.note_missing(&key, pass.now);
             let unwell = self.state.workloads.get(&key).is_some_and(|workload| {
                 let placed = workload.record().is_some_and(|record| !record.placement.shares.is_empty());
                 workload.exists && placed && status::all_ready(&self.state, &key, workload).is_none()
@@ -385,7 +389,7 @@ impl Controller {
         wakes.extend((!state.dirty.unverified.is_empty()).then_some(now));
         for (order, key) in &state.orders {
             if let Some((_, one)) = reservation::find(state, order, key) {
-                wakes.push(one.expires_at);
+                wakes.push(reservation::given_up_at(settings, one, now));
             }
         }
         let resend = state.order_sent.values().map(|at| at.plus(settings.resend_ms));

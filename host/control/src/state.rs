@@ -97,6 +97,9 @@ pub struct State {
     pub(crate) retiring: BTreeSet<WorkloadKey>,
     /// Workloads of which something is placed that is not ready.
     pub(crate) unwell: BTreeSet<WorkloadKey>,
+    /// Workloads that ended, and whose records do not say so yet: members say it once, and a commit may meet another writer.
+    /// Until it is written nothing else is decided about them, or they would run again.
+    pub(crate) ended: BTreeSet<WorkloadKey>,
     /// Workloads that are gone, and whose placement is not.
     pub(crate) released: BTreeSet<WorkloadKey>,
     /// Workloads that are shown by clusters, and of which nothing is stored: what a cluster brought back from earlier.

@@ -36,6 +36,7 @@ pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Acti
     for (key, workload) in &state.workloads {
         let (Ok(core), Some(record)) = (&workload.workload, workload.record()) else { continue };
         let moves = workload.exists
+            && !state.ended.contains(key)
             && !record.placement.shares.is_empty()
             && !core.rules.suspended
             && core.rules.failover.purge != Purge::Never;
@@ -126,7 +127,10 @@ impl Place<'_> {
                 && share.cluster == *self.cluster
                 && !state.in_flight(self.cluster, &share.pool).is_empty()
         });
-        let since = seen.and_then(|seen| seen.unready_since).unwrap_or(decided).max(decided);
+        // A member that does not say since when, such as one that brought back what was applied earlier, may have had all of
+        // it ready until just now.
+        let noticed = || state.missing_since(self.key, self.component, self.cluster).unwrap_or(now);
+        let since = seen.and_then(|seen| seen.unready_since).unwrap_or_else(noticed).max(decided);
         // What has been starting for longer than a node may take to come is not about to run.
         let patience = self.core.rules.failover.toleration_ms.saturating_add(state.settings.reservation_ttl_ms);
         let starting = seen.map_or(0, |seen| seen.starting);

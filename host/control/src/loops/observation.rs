@@ -8,13 +8,22 @@ use crate::action::Action;
 use crate::event::{Event, What};
 use crate::loops::commit_record;
 use crate::ports::Outcome;
-use crate::record::Record;
+use crate::record::{Record, key_of};
 use crate::state::State;
 
-/// `keys`: workloads whose health changed.
-pub fn step(state: &State, keys: &BTreeSet<WorkloadKey>, now: Millis) -> Vec<Action> {
+/// Which of `keys` ended at their members without their records saying so. What cannot be read is not written either.
+pub(crate) fn ended<'a>(state: &State, keys: impl IntoIterator<Item = &'a WorkloadKey>) -> BTreeSet<WorkloadKey> {
+    let open = |key: &&WorkloadKey| {
+        state.record(key).is_some_and(|record| outcome(state, key, record).is_some())
+            && !state.broken.contains_key(&key_of(key))
+    };
+    keys.into_iter().filter(open).cloned().collect()
+}
+
+/// Writes the ends of all that ended.
+pub fn step(state: &State, now: Millis) -> Vec<Action> {
     let mut actions = Vec::new();
-    for key in keys {
+    for key in &state.ended {
         let Some((record, revision)) = state.workloads.get(key).and_then(|workload| workload.record.as_ref()) else {
             continue;
         };

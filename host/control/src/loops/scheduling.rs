@@ -78,7 +78,7 @@ fn class(state: &State, workload: &Workload) -> Class {
 fn batch(state: &State) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>) {
     let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
     let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
-    for key in state.queue.ripe() {
+    for key in state.queue.ripe().filter(|key| !state.ended.contains(key)) {
         let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(&key)
         else {
             continue;
@@ -278,7 +278,8 @@ fn entry(state: &State, key: &WorkloadKey, now: Millis) -> Option<Entry> {
 }
 
 fn running(state: &State, deciding: &BTreeSet<&WorkloadKey>) -> Vec<RunningWorkload> {
-    let running = state.workloads.iter().filter(|(key, _)| !deciding.contains(key));
+    let others = |(key, _): &(&WorkloadKey, &WorkloadState)| !deciding.contains(key) && !state.ended.contains(*key);
+    let running = state.workloads.iter().filter(others);
     let running = running.filter_map(|(_, state)| {
         let placement = state.current().filter(|placement| !placement.shares.is_empty())?;
         Some(RunningWorkload { workload: state.workload.as_ref().ok()?.clone(), placement })

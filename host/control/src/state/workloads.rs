@@ -36,6 +36,8 @@ pub struct WorkloadState {
     pub(crate) stranded: BTreeMap<ClusterName, Vec<Share>>,
     /// What its placement is charged with.
     pub(crate) charged: Option<(QuotaRow, Vec<(Amounts, u64)>)>,
+    /// Components that have fewer replicas ready at a cluster than are placed there, and since when that was seen.
+    pub(crate) missing: BTreeMap<(u32, ClusterName), Millis>,
     /// Clusters in which it was seen.
     pub(crate) seen_in: BTreeSet<ClusterName>,
     /// Why its manifest does not reach a member.
@@ -78,6 +80,7 @@ impl Default for WorkloadState {
             waiting: None,
             stranded: BTreeMap::new(),
             charged: None,
+            missing: BTreeMap::new(),
             seen_in: BTreeSet::new(),
             trouble: None,
             told_ready: false,
@@ -242,6 +245,7 @@ impl State {
             }
             self.released.remove(key);
             self.unwell.remove(key);
+            self.ended.remove(key);
             self.wide.remove(key);
             return;
         }
@@ -451,6 +455,27 @@ impl State {
         state.told = None;
         state.waiting = None;
         self.queue.drop(key);
+    }
+
+    /// Notes what of a workload is not ready where it is placed.
+    pub(crate) fn note_missing(&mut self, key: &WorkloadKey, now: Millis) {
+        let Some(state) = self.workloads.get(key) else { return };
+        let shares = state.record().into_iter().flat_map(|record| &record.placement.shares);
+        let places: BTreeSet<_> = shares.map(|share| (share.component, share.cluster.clone())).collect();
+        let fewer = |(component, cluster): &(u32, ClusterName)| {
+            let placed = state.record().map_or(0, |record| record.placement.at(*component, cluster));
+            self.ready_at(key, *component, cluster) < placed
+        };
+        let known = |place: &(u32, ClusterName)| state.missing.get(place).copied().unwrap_or(now);
+        let missing = places.into_iter().filter(fewer).map(|place| (place.clone(), known(&place))).collect();
+        if let Some(state) = self.workloads.get_mut(key) {
+            state.missing = missing;
+        }
+    }
+
+    /// Since when fewer replicas of a component are seen ready at a cluster than are placed there.
+    pub(crate) fn missing_since(&self, key: &WorkloadKey, component: u32, cluster: &ClusterName) -> Option<Millis> {
+        self.workloads.get(key)?.missing.get(&(component, cluster.clone())).copied()
     }
 
     /// Notes that a plan looked at a workload and found nothing to change.

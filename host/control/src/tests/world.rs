@@ -322,19 +322,20 @@ impl Scene {
         self.clock.0 = self.clock.0.plus(millis);
     }
 
-    /// Goes from wake to wake for so long.
-    pub(super) fn run_for(&mut self, millis: u64) {
+    /// Goes from wake to wake for so long. Gives how often it woke.
+    pub(super) fn run_for(&mut self, millis: u64) -> u32 {
         let end = self.clock.0.plus(millis);
-        loop {
+        for wakes in 0.. {
             let report = self.steps();
             let orders = self.provider.orders.values();
             let due = orders.filter(|(_, state, _)| *state == OrderState::Pending).map(|(_, _, due)| *due).min();
             let next = [report.next_wake, due].into_iter().flatten().min().unwrap_or(end).min(end);
             if self.clock.0 >= end {
-                return;
+                return wakes;
             }
             self.clock.0 = next.max(self.clock.0.plus(1));
         }
+        0
     }
 
     /// What a crash and a new start do.
