@@ -379,6 +379,9 @@ fn replicas_are_missing_since_they_are_not_ready() {
     scene.controller.scale(&key("web"), 2, scene.clock.0).unwrap();
     scene.run_for(3_600_000);
     scene.members.applied.insert(place, old);
+    // News for the migration policies at the same moment.
+    let now = scene.clock.0;
+    scene.members.set_reachable("b", false, now);
     scene.run_for(600_000);
     assert!(!scene.heard("moving"), "{:?}", scene.said());
     assert_eq!(scene.members.replicas("a", &key("web")), Some(2));
