@@ -27,6 +27,8 @@ use crate::table::Source;
 pub(crate) const START: Millis = Millis(1_700_000_000_000);
 /// Steps at one instant after which the loops count as never coming to rest.
 const MOST_STEPS: u32 = 400;
+/// Wakes in a row, each sooner than this many milliseconds after the last and for nothing, that make a busy loop.
+const MOST_IDLE: (u32, u64) = (100, 200);
 
 /// The controller's clock: the world's, set forward or back.
 struct SetClock(Millis);
@@ -73,6 +75,8 @@ pub(crate) struct Run<'a> {
     crash: Option<usize>,
     /// When the controller has something to do by itself, by its own clock.
     wake: Option<Millis>,
+    /// How often in a row it woke soon by itself, and did nothing.
+    idle: u32,
     log: Log,
     auditor: Auditor,
 }
@@ -110,6 +114,7 @@ impl<'a> Run<'a> {
             said: BTreeMap::new(),
             crash: None,
             wake: None,
+            idle: 0,
             log: Log::default(),
             auditor,
         })
@@ -142,14 +147,21 @@ impl<'a> Run<'a> {
     /// Lets everything happen up to a time.
     pub(crate) fn pass_time(&mut self, to: Millis) -> Result<(), Failure> {
         loop {
+            let before = self.counts.actions;
             self.settle_now()?;
             let now = self.simulation.now();
             if now >= to {
                 return Ok(());
             }
             let wake = self.wake.map(|at| Millis(at.0.saturating_add_signed(-self.skew)));
-            let next = [wake, self.simulation.next_event()].into_iter().flatten().min();
+            let event = self.simulation.next_event();
+            let next = [wake, event].into_iter().flatten().min();
             let next = next.map_or(to, |at| at.max(now.plus(1)).min(to));
+            let busy = event.is_none_or(|at| at > next) && next.since(now) < MOST_IDLE.1;
+            self.idle = if busy && self.counts.actions == before { self.idle + 1 } else { 0 };
+            if self.idle > MOST_IDLE.0 {
+                return Err(self.fault("busy", "the loops wake again and again at short notice, and have nothing to do"));
+            }
             self.simulation.advance(next);
         }
     }
