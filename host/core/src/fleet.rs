@@ -12,6 +12,7 @@ use crate::ids::{ClusterName, ClusterRow, InstanceType, Millis, OfferingRow, Poo
 use crate::resources::Amounts;
 
 mod cache;
+mod empty;
 mod fit;
 mod matching;
 mod pool;
@@ -22,6 +23,7 @@ mod row_set;
 mod rows;
 mod snapshot;
 mod stock;
+mod survey;
 mod take;
 
 pub use cache::{RoomCache, ShapeRooms};

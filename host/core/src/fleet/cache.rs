@@ -7,10 +7,12 @@ use crate::fleet::{ClusterRoom, Offer, RowSet, Rows, Snapshot};
 use crate::ids::{ClusterRow, ShapeRow};
 use crate::reason::Code;
 
+use super::empty::{EmptyRoom, EmptyRow};
 use super::fit::Need;
-use super::room::{EmptyRoom, Look, Reach, Survey};
+use super::room::Reach;
 use super::room_row::{Memo, RoomRow};
 use super::snapshot::Stamps;
+use super::survey::{Look, Survey};
 
 /// Shapes that are kept at the most, and rows of all shapes (up to 600 bytes each), as long as a few shapes are left. The
 /// shape used longest ago goes first.
@@ -37,17 +39,18 @@ struct Table {
     rooms: ShapeRooms,
     rows: Vec<RoomRow>,
     /// Offers by row, as far as they were asked for since the row changed.
-    offers: Vec<Option<Offers>>,
-    /// Room if nothing ran there, with the stamp of the nodes that it belongs to; as far as it was asked for.
-    empty: Vec<(u64, EmptyRoom)>,
+    offers: Vec<Offers>,
+    /// Room if nothing ran there.
+    empty: Vec<EmptyRow>,
     memo: Memo,
     used: u64,
 }
 
 /// The first offers of a cluster, enough for [`OFFERED`] replicas.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Offers {
-    first: Box<[Offer]>,
+    known: bool,
+    first: Vec<Offer>,
     /// There are no others.
     whole: bool,
 }
@@ -169,16 +172,19 @@ impl RoomCache {
     ) {
         let Some(table) = self.tables.get_mut(&(shape, max_lead)) else { return };
         let survey = &mut self.survey;
+        let orderable = |offering| snapshot.orderable(offering);
+        let mut more = Vec::new();
         for (place, cluster) in clusters {
-            let known = match table.offers.get_mut(cluster.index()).map(Option::take) {
-                Some(Some(known)) => known,
-                Some(None) => table.first_offers(snapshot, max_lead, cluster, OFFERED, survey),
-                None => continue,
-            };
-            let more;
+            let at = cluster.index();
+            let (Some(row), Some(known)) = (table.rows.get(at), table.offers.get_mut(at)) else { continue };
+            let look = Look { snapshot, cluster, need: &table.need, max_lead, orderable: &orderable };
+            if !known.known {
+                known.whole = row.first_offers(&look, u64::from(OFFERED), survey, &mut known.first);
+                known.known = true;
+            }
             let mut offers = &known.first[..];
             if enough > OFFERED && !known.whole {
-                more = table.first_offers(snapshot, max_lead, cluster, enough, survey).first;
+                row.first_offers(&look, u64::from(enough), survey, &mut more);
                 offers = &more;
             }
             let mut sum = 0_u32;
@@ -189,7 +195,6 @@ impl RoomCache {
                     break;
                 }
             }
-            table.offers[cluster.index()] = Some(known);
         }
     }
 
@@ -201,15 +206,8 @@ impl RoomCache {
         cluster: ClusterRow,
     ) -> EmptyRoom {
         let Some(table) = self.tables.get_mut(&(shape, max_lead)) else { return EmptyRoom::default() };
-        let (Some(stamps), Some(known)) =
-            (snapshot.stamps().get(cluster.index()), table.empty.get_mut(cluster.index()))
-        else {
-            return EmptyRoom::default();
-        };
-        if known.0 != stamps.frames {
-            *known = (stamps.frames, snapshot.empty_room(cluster, &table.need, max_lead));
-        }
-        known.1
+        let Some(known) = table.empty.get_mut(cluster.index()) else { return EmptyRoom::default() };
+        known.room(snapshot, cluster, &table.need, max_lead)
     }
 }
 
@@ -233,8 +231,8 @@ impl Table {
         let stamps = snapshot.stamps();
         self.rooms.resize(stamps.len());
         self.rows.resize_with(stamps.len(), RoomRow::default);
-        self.offers.resize_with(stamps.len(), || None);
-        self.empty.resize(stamps.len(), (0, EmptyRoom::default()));
+        self.offers.resize_with(stamps.len(), Offers::default);
+        self.empty.resize_with(stamps.len(), EmptyRow::default);
         self.memo.bring_up_to(snapshot);
         let seen = std::mem::replace(&mut self.seen, stamps.clone());
         stamps.changed_since(&seen, |row, _, _| self.stale.insert(row));
@@ -252,29 +250,11 @@ impl Table {
         let orderable = |offering| snapshot.orderable(offering);
         let cluster = ClusterRow(row as u32);
         let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
-        self.rows[row].survey(&look, specs, survey, &mut self.memo);
-        self.rooms.put(row, survey.cluster_room(), survey.reach());
-        self.offers[row] = None;
-    }
-
-    /// The first offers of a row that is up to date.
-    fn first_offers(
-        &mut self,
-        snapshot: &Snapshot,
-        max_lead: u32,
-        cluster: ClusterRow,
-        enough: u32,
-        survey: &mut Survey,
-    ) -> Offers {
-        let orderable = |offering| snapshot.orderable(offering);
-        let look = Look { snapshot, cluster, need: &self.need, max_lead, orderable: &orderable };
-        let specs = snapshot.stamps().get(cluster.index()).map_or(0, |stamps| stamps.specs);
-        if let Some(row) = self.rows.get_mut(cluster.index()) {
-            row.survey(&look, specs, survey, &mut self.memo);
-            row.flights(&look, survey);
+        if self.rows[row].bring_up(&look, specs, &mut self.memo) {
+            let (room, reach) = self.rows[row].room(snapshot, survey);
+            self.rooms.put(row, room, reach);
+            self.offers[row].known = false;
         }
-        let (first, whole) = survey.first_offers(u64::from(enough));
-        Offers { first: first.into(), whole }
     }
 }
 

@@ -53,16 +53,15 @@ pub struct Snapshot {
     inputs: Rows<Arc<PoolInput>>,
     offerings: Rows<Offering>,
     offering_rows: Arc<BTreeMap<OfferingKey, OfferingRow>>,
-    /// By offering: the clusters with a pool that may use it, ascending.
-    users: Rows<Arc<Vec<ClusterRow>>>,
+    /// By offering: the pools that may use it with their clusters, ascending by cluster.
+    users: Rows<Arc<Vec<(ClusterRow, PoolRow)>>>,
     shapes: Rows<Arc<Need>>,
     shape_rows: Arc<BTreeMap<Arc<Shape>, ShapeRow>>,
     quotas: QuotaTree,
     /// Made when first asked for, and then shared by all clones with the same topology.
     tables: Arc<OnceLock<Arc<Tables>>>,
     stamps: Rows<Stamps>,
-    /// By pool: renewed when its nodes changed.
-    pool_stamps: Rows<u64>,
+    pool_stamps: Rows<PoolStamps>,
     /// Lists of taints that pools have, each once, and by pool which it has.
     taints: Arc<Vec<Vec<Taint>>>,
     pool_taints: Rows<u32>,
@@ -80,6 +79,17 @@ pub(crate) struct Stamps {
     /// Renewed with `pools` when nodes came or went, and not when only what is free on them changed.
     pub(crate) frames: u64,
     /// Renewed when only the stock of such an offering changed.
+    pub(crate) stock: u64,
+}
+
+/// Stamps of one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PoolStamps {
+    /// Renewed when its nodes changed.
+    pub(crate) nodes: u64,
+    /// Renewed with `nodes` when nodes came or went.
+    pub(crate) frame: u64,
+    /// Renewed when the stock of an offering changed that it may use.
     pub(crate) stock: u64,
 }
 
@@ -198,9 +208,8 @@ impl Snapshot {
         &self.stamps
     }
 
-    /// Renewed when the pool's nodes changed.
-    pub(crate) fn pool_stamp(&self, row: PoolRow) -> u64 {
-        self.pool_stamps.get(row.index()).copied().unwrap_or(0)
+    pub(crate) fn pool_stamps(&self, row: PoolRow) -> PoolStamps {
+        self.pool_stamps.get(row.index()).copied().unwrap_or_default()
     }
 
     /// Pools of the same class have the same taints.

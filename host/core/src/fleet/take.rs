@@ -13,7 +13,8 @@ use crate::ids::{ClusterRow, OfferingRow, PoolRow, ShapeRow};
 
 use super::fit::Need;
 use super::pool::{Spot, book, count};
-use super::room::{Look, Survey, clamp, spots};
+use super::room::clamp;
+use super::survey::{Look, Survey};
 
 /// What a take may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,6 +297,22 @@ impl Draft {
             return limit;
         }
         (0..limit).find(|_| self.take_all(snapshot, set, options).is_err()).unwrap_or(limit)
+    }
+}
+
+/// Adds the spots of one pool whose groups are in `state`.
+fn spots(snapshot: &Snapshot, (index, pool): (usize, &Pool), need: &Need, state: NodeState, out: &mut Vec<Spot>) {
+    if !need.shape.tolerates(&pool.spec) {
+        return;
+    }
+    let region = snapshot.region(pool.cluster);
+    for (row, group) in pool.groups.iter().enumerate() {
+        if group.state == state && group.count > 0 && snapshot.accepts(&pool.spec, region, group, need) {
+            let per = group.free.fits(need);
+            if per > 0 {
+                out.push(Spot::new(index, row, group, per, need));
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::quota::QuotaTree;
 use crate::resources::{Amounts, NamedAmounts};
 use crate::workload::Shape;
 
-use super::{Need, Stamps, stamp};
+use super::{Need, PoolStamps, Stamps, stamp};
 
 /// Changes by the control loops.
 impl Snapshot {
@@ -26,9 +26,15 @@ impl Snapshot {
         }
     }
 
-    fn touch_stock(&mut self, cluster: ClusterRow) {
-        if let Some(seen) = self.stamps.get_mut(cluster.index()) {
-            seen.stock = stamp();
+    fn touch_stock(&mut self, pools: &[(ClusterRow, PoolRow)]) {
+        let now = stamp();
+        for (cluster, pool) in pools {
+            if let Some(seen) = self.stamps.get_mut(cluster.index()) {
+                seen.stock = now;
+            }
+            if let Some(seen) = self.pool_stamps.get_mut(pool.index()) {
+                seen.stock = now;
+            }
         }
     }
 
@@ -158,7 +164,7 @@ impl Snapshot {
         if same_nodes {
             self.touch_users(row, before, after);
         } else {
-            self.users[row.index()].clone().iter().for_each(|cluster| self.touch(*cluster));
+            self.users[row.index()].clone().iter().for_each(|(cluster, _)| self.touch(*cluster));
         }
         if other_nodes {
             self.catalogue = stamp();
@@ -202,7 +208,8 @@ impl Snapshot {
         let pool = Pool::new(Arc::new(empty), cluster);
         let row = PoolRow(self.pools.push(Arc::new(pool)) as u32);
         self.inputs.push(Arc::default());
-        self.pool_stamps.push(stamp());
+        let now = stamp();
+        self.pool_stamps.push(PoolStamps { nodes: now, frame: now, stock: now });
         self.pool_taints.push(u32::MAX);
         let place = self.pools_of(cluster).take_while(|(_, pool)| pool.spec.name < spec.name).count();
         if let Some(rows) = self.cluster_pools.get_mut(cluster.index()) {
@@ -263,11 +270,12 @@ impl Snapshot {
             *place = input.clone();
         }
         self.count_orders(&old.in_flight, &pool.in_flight);
-        let (before, after) = (old.spec.offerings.clone(), pool.spec.offerings.clone());
+        let (before, after) = (old.spec.clone(), pool.spec.clone());
         let same_nodes = same_frame(&last, &input) && old.nodes() == pool.nodes();
         self.replace_pool(row, Arc::new(pool), same_nodes);
-        if before != after {
-            before.iter().chain(&after).for_each(|offering| self.index_user(*offering, cluster));
+        if !Arc::ptr_eq(&before, &after) {
+            let (before, after) = (&before.offerings, &after.offerings);
+            before.iter().chain(after).for_each(|one| self.index_user(*one, (cluster, row), after.contains(one)));
         }
     }
 
@@ -295,7 +303,7 @@ impl Snapshot {
         Arc::make_mut(rows).remove(place);
         self.count_orders(&pool.in_flight, &[]);
         self.touch(pool.cluster);
-        pool.spec.offerings.iter().for_each(|offering| self.index_user(*offering, pool.cluster));
+        pool.spec.offerings.iter().for_each(|offering| self.index_user(*offering, (pool.cluster, row), false));
         self.changed();
     }
 
@@ -306,11 +314,10 @@ impl Snapshot {
         }
     }
 
-    /// Writes down whether a cluster has a pool that may use an offering.
-    fn index_user(&mut self, offering: OfferingRow, cluster: ClusterRow) {
-        let uses = self.pools_of(cluster).any(|(_, pool)| pool.spec.offerings.contains(&offering));
+    /// Writes down whether a pool may use an offering.
+    fn index_user(&mut self, offering: OfferingRow, user: (ClusterRow, PoolRow), uses: bool) {
         let Some(users) = self.users.get(offering.index()) else { return };
-        let place = users.binary_search(&cluster);
+        let place = users.binary_search(&user);
         if uses == place.is_ok() {
             return;
         }
@@ -318,7 +325,7 @@ impl Snapshot {
             let users = Arc::make_mut(users);
             match place {
                 Ok(place) => _ = users.remove(place),
-                Err(place) => users.insert(place, cluster),
+                Err(place) => users.insert(place, user),
             }
         }
     }
@@ -359,7 +366,10 @@ impl Snapshot {
         }
         let now = stamp();
         if let Some(seen) = self.pool_stamps.get_mut(row.index()) {
-            *seen = now;
+            seen.nodes = now;
+            if !same_nodes {
+                seen.frame = now;
+            }
         }
         if !same_spec {
             self.touch(cluster);
@@ -392,18 +402,17 @@ impl Snapshot {
         }
     }
 
-    /// Renews the stamps of clusters whose room follows from an offering's stock. A cluster whose pools could not even
+    /// Renews the stamps of pools whose room follows from an offering's stock, and of their clusters. A cluster whose pools could not even
     /// use the lower number is left alone: the stock does not limit it.
     fn touch_users(&mut self, offering: OfferingRow, before: u32, after: u32) {
         if before == after {
             return;
         }
         let Some(users) = self.users.get(offering.index()).cloned() else { return };
-        for cluster in users.iter() {
-            let pools = self.pools_of(*cluster).filter(|(_, pool)| pool.spec.offerings.contains(&offering));
-            let slots: u64 = pools.map(|(_, pool)| u64::from(pool.slots())).sum();
-            if slots > u64::from(before.min(after)) {
-                self.touch_stock(*cluster);
+        for pools in users.chunk_by(|one, other| one.0 == other.0) {
+            let slots = pools.iter().filter_map(|(_, row)| self.pool(*row)).map(|pool| u64::from(pool.slots()));
+            if slots.sum::<u64>() > u64::from(before.min(after)) {
+                self.touch_stock(pools);
             }
         }
     }
