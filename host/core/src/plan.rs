@@ -39,9 +39,23 @@ pub struct Entry {
     /// Replicas that have to leave a cluster. Until these entries are dropped the cluster gets no more of the workload. A plan
     /// takes the replicas off what is placed there, so once it is committed the entry must stay with 0 replicas or go.
     pub leave: Vec<Leave>,
-    /// Whether replicas of it lost their room; `current` does not have them any more. A gang that is not whole without them
-    /// is made whole in this plan, or gives everything back.
-    pub lost: bool,
+    /// Replicas by component that lost their room; nothing if none did. `current` does not have them any more, and the
+    /// snapshot's quotas are still charged with them. A gang that is not whole without them is made whole in this plan, or
+    /// gives everything back.
+    pub lost: Vec<u32>,
+}
+
+impl Entry {
+    /// Replicas of a component that its quota is charged with: those that are placed, and those that lost their room.
+    pub fn charged(&self, component: u32) -> u32 {
+        let placed = self.current.as_ref().map_or(0, |current| current.total(component));
+        placed.saturating_add(self.lost.get(component as usize).copied().unwrap_or(0))
+    }
+
+    /// Whether replicas of it lost their room.
+    pub fn has_lost(&self) -> bool {
+        self.lost.iter().any(|lost| *lost > 0)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

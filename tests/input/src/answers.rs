@@ -189,7 +189,7 @@ fn entry(row: usize, choices: &mut Choices<'_>) -> Entry {
         components,
         rules: Arc::new(rules(gang, choices)),
     };
-    Entry { workload: Arc::new(workload), current: None, since: Millis(0), leave: Vec::new(), lost: false }
+    Entry { workload: Arc::new(workload), current: None, since: Millis(0), leave: Vec::new(), lost: Vec::new() }
 }
 
 fn rules(gang: bool, choices: &mut Choices<'_>) -> Rules {

@@ -273,7 +273,7 @@ fn entry(state: &State, key: &WorkloadKey, now: Millis) -> Option<Entry> {
         current: workload.current(),
         since: workload.waiting.as_ref()?.since,
         leave: workload.record().map(|record| record.leave(now)).unwrap_or_default(),
-        lost: !workload.stranded.is_empty(),
+        lost: workload.lost(),
     })
 }
 

@@ -148,6 +148,17 @@ impl WorkloadState {
         Some(Arc::new(current))
     }
 
+    /// Replicas by component that have no room.
+    pub(crate) fn lost(&self) -> Vec<u32> {
+        let mut lost = vec![0; if self.stranded.is_empty() { 0 } else { self.components().len() }];
+        for share in self.stranded.values().flatten() {
+            if let Some(count) = lost.get_mut(share.component as usize) {
+                *count += share.replicas;
+            }
+        }
+        lost
+    }
+
     /// Why a decision is due: the reason that stands until there is one, what tells this cause from others, and whether
     /// it is due at once.
     fn need(&self, topology: Revision) -> Option<(Reason, String, bool)> {

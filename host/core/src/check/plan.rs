@@ -26,14 +26,14 @@ pub fn check_plan(before: &Snapshot, entries: &[Entry], running: &[RunningWorklo
         let key = &change.placement.workload;
         let empty = change.placement.shares.is_empty();
         let known = match (asked.get(key), runs.get(key)) {
-            (Some(entry), _) => Some((&entry.workload, entry.current.as_deref())),
-            (None, Some(one)) if empty => Some((&one.workload, Some(&*one.placement))),
+            (Some(entry), _) => Some((&entry.workload, entry.current.as_deref(), entry.lost.as_slice())),
+            (None, Some(one)) if empty => Some((&one.workload, Some(&*one.placement), [].as_slice())),
             _ => None,
         };
         match known.filter(|_| seen.insert(key)) {
-            Some((workload, current)) => {
+            Some((workload, current, lost)) => {
                 check.change(workload, current, change);
-                charges.push((workload, current, &change.placement));
+                charges.push((workload, (current, lost), &change.placement));
             }
             None => check.found.push(Violation::Unasked { workload: key.clone() }),
         }
@@ -43,6 +43,9 @@ pub fn check_plan(before: &Snapshot, entries: &[Entry], running: &[RunningWorklo
     check.quotas(&charges);
     check.found
 }
+
+/// A workload, its placement before with the replicas by component that lost their room, and its placement after.
+type Charge<'a> = (&'a std::sync::Arc<Workload>, (Option<&'a Placement>, &'a [u32]), &'a Placement);
 
 struct Check<'a> {
     before: &'a Snapshot,
@@ -266,17 +269,19 @@ impl<'a> Check<'a> {
 
     /// What each quota uses once the plan is carried out. A quota that was above its ceiling before may stay there, but
     /// not grow.
-    fn quotas(&mut self, changes: &[(&std::sync::Arc<Workload>, Option<&Placement>, &Placement)]) {
+    fn quotas(&mut self, changes: &[Charge<'_>]) {
         let tree = self.before.quotas();
         let mut deltas: BTreeMap<(usize, usize), i128> = BTreeMap::new();
-        for (workload, current, placement) in changes {
+        for (workload, (current, lost), placement) in changes {
             let namespace = &workload.key.namespace;
             let owner = tree.quotas.iter().position(|quota| quota.namespaces.contains(namespace));
             let mut next = owner;
             while let Some(row) = next {
                 for (number, component) in (0..).zip(&workload.components) {
                     let had = current.map_or(0, |current| current.total(number));
-                    let delta = i128::from(placement.total(number)) - i128::from(had);
+                    // What lost its room is charged until a plan replaces it.
+                    let lost = lost.get(number as usize).copied().unwrap_or(0);
+                    let delta = i128::from(placement.total(number)) - i128::from(had) - i128::from(lost);
                     for (name, amount) in &component.shape.requests {
                         if let Some(resource) = self.before.resources().row(name) {
                             *deltas.entry((row, resource)).or_default() += delta * i128::from(*amount);

@@ -38,7 +38,7 @@ impl Cycle<'_> {
         let mut tree = self.work.quotas().clone();
         if let Some(leaf) = ticket.leaf {
             for number in 0..ticket.shapes.len() {
-                tree.refund(leaf, &self.request_of(ticket, number), u64::from(ticket.placed(number)));
+                tree.refund(leaf, &self.request_of(ticket, number), u64::from(ticket.entry.charged(number as u32)));
             }
         }
         tree
@@ -60,6 +60,10 @@ impl Cycle<'_> {
             return Ok((sizes.to_vec(), None));
         }
         let mut tree = self.work.quotas().clone();
+        // What lost its room makes room in the quota for what replaces it.
+        for (number, lost) in ticket.entry.lost.iter().enumerate().take(sizes.len()) {
+            tree.refund(leaf, &self.request_of(ticket, number), u64::from(*lost));
+        }
         let mut within = Vec::with_capacity(sizes.len());
         let mut short = None;
         for (number, size) in sizes.iter().enumerate() {

@@ -24,7 +24,7 @@ impl Cycle<'_> {
             row.and_then(|row| self.work.cluster(row)).is_some_and(|cluster| cluster.reachable)
         };
         let leaves = ticket.entry.leave.iter().any(|leave| leave.replicas > 0 && reachable(&leave.cluster));
-        let lost = ticket.entry.lost || gang && leaves;
+        let lost = ticket.entry.has_lost() || gang && leaves;
         let stays = |number: usize| {
             let held = ticket.held.iter().filter(|held| held.component == number);
             if leaves { held.map(|held| held.replicas).sum() } else { ticket.placed(number) }

@@ -397,7 +397,7 @@ impl Cycle<'_> {
                 && current.workload_generation == workload.generation
         };
         // A gang that is whole in a smaller size runs in that size, and nothing waits for the rest where it was.
-        let smaller = ticket.entry.lost && workload.rules.gang;
+        let smaller = ticket.entry.has_lost() && workload.rules.gang;
         if current.is_some_and(same) && !smaller {
             if let Some(short) = short {
                 self.wait(&workload.key, short, Some(record));

@@ -90,7 +90,7 @@ impl<'a> Cycle<'a> {
             let Some(leaf) = ticket.leaf else { continue };
             for (number, shape) in ticket.shapes.iter().enumerate() {
                 if let Some(need) = self.work.need(*shape) {
-                    tree.refund(leaf, &need.request, u64::from(ticket.placed(number)));
+                    tree.refund(leaf, &need.request, u64::from(ticket.entry.charged(number as u32)));
                 }
             }
         }

@@ -258,6 +258,26 @@ fn a_job_ahead_takes_no_quota_from_what_runs() {
     assert_eq!((plan.changes.len(), plan.changes[0].placement.total(0)), (1, 2), "{:?}", plan.changes);
 }
 
+/// Quota that a lost replica was charged to counted as used by others, and so nothing could replace it.
+#[test]
+fn what_lost_its_room_is_replaced_within_the_quota() {
+    for gang in [true, false] {
+        let mut fleet = Fleet::new(&[("m1", 6, 0)]);
+        fleet.quota(3, &[("default", 0, 3)]);
+        let mut work = fleet.gang("work", &[(1, 1), (2, 2)]);
+        work.rules.gang = gang;
+        let (plan, booked) = Planner::default().plan_and_book(&fleet.input(&[work.entry()]), &mut Builtin::default());
+        fleet.snapshot = booked;
+        let whole = placed(&plan.changes[0]);
+        let mut left = plan.changes[0].placement.clone();
+        left.shares.iter_mut().filter(|share| share.component == 1).for_each(|share| share.replicas = 1);
+        let entry = Entry { current: Some(Arc::new(left)), lost: vec![0, 1], ..work.entry() };
+        let plan = planned(&fleet, &[entry]);
+        assert_eq!(waits(&plan), []);
+        assert_eq!(placed(&plan.changes[0]), whole, "{:?}", plan.changes[0].short);
+    }
+}
+
 /// A gang with a part on nodes that were lost kept the rest, and its quota, for as long as it waited.
 #[test]
 fn a_gang_that_lost_a_part_is_made_whole_or_gives_everything_back() {
@@ -283,7 +303,7 @@ fn a_gang_that_lost_a_part_is_made_whole_or_gives_everything_back() {
                 .collect(),
             clusters: vec!["m1".into()],
         };
-        let entry = Entry { current: Some(Arc::new(placement(&[(0, 1), (1, 1)]))), lost: true, ..gang.entry() };
+        let entry = Entry { current: Some(Arc::new(placement(&[(0, 1), (1, 1)]))), lost: vec![0, 2], ..gang.entry() };
         let plan = planned(&fleet, &[entry]);
         let change = &plan.changes[0];
         if whole {

@@ -160,11 +160,11 @@ impl<P: Policies> Run<P> {
             let at = self.random.below(self.live.len());
             if let Some((workload, current)) = self.live.remove(at) {
                 let workload = Arc::new(self.mix.resized(&mut self.random, &workload));
-                return Entry { workload, current: Some(current), since, leave: Vec::new(), lost: false };
+                return Entry { workload, current: Some(current), since, leave: Vec::new(), lost: Vec::new() };
             }
         }
         let workload = Arc::new(self.mix.workload(&mut self.random, self.made));
-        Entry { workload, current: None, since, leave: Vec::new(), lost: false }
+        Entry { workload, current: None, since, leave: Vec::new(), lost: Vec::new() }
     }
 
     /// One decision, from what changed since the last one to a checked plan; what follows from it is not timed.

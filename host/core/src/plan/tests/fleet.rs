@@ -200,6 +200,6 @@ impl Sketch {
             components: (0..self.replicas.len()).map(component).collect(),
             rules: Arc::new(self.rules.clone()),
         };
-        Entry { workload: Arc::new(workload), current: None, since: Millis(0), leave: Vec::new(), lost: false }
+        Entry { workload: Arc::new(workload), current: None, since: Millis(0), leave: Vec::new(), lost: Vec::new() }
     }
 }
