@@ -337,6 +337,31 @@ spec:
     assert!(scene.members.applied.contains_key(&("c".into(), map)), "{:?}", scene.said());
 }
 
+/// Its end was waited for for ever where a member had lost it.
+#[test]
+fn a_helper_without_a_policy_is_not_waited_for() {
+    let more = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {colour: blue}
+---";
+    let mut scene = scene(&[("a", 1.0)], more);
+    scene.steps();
+    let place = ("a".into(), WorkloadKey::new("v1/ConfigMap", "default", "settings"));
+    assert!(scene.members.applied.contains_key(&place), "{:?}", scene.said());
+    let policy = ObjectKey {
+        kind: "berth.dev/v1alpha1/DistributionPolicy".into(),
+        namespace: "default".into(),
+        name: "all".into(),
+    };
+    assert!(scene.controller.delete(&policy, scene.clock.0).unwrap());
+    scene.run_for(60_000);
+    scene.members.applied.remove(&place);
+    scene.run_for(60_000);
+    assert_eq!(scene.settled(), Settled::Done);
+}
+
 #[test]
 fn a_conflict_is_decided_again() {
     let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));

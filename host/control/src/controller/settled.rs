@@ -55,8 +55,8 @@ impl Controller {
         let mut stuck = Vec::new();
         for (key, workload) in state.workloads() {
             match (&workload.workload, &workload.waiting) {
-                // Helpers such as a PriorityClass need not be distributed.
-                (Err(reason), _) if workload.plain && reason.code == Code::NoPolicy => {}
+                // Helpers such as a PriorityClass need not be distributed; what members have of one stays as it is.
+                (Err(reason), _) if workload.plain && reason.code == Code::NoPolicy => continue,
                 (Err(reason), _) => stuck.push(Stuck { workload: key.clone(), reason: reason.clone() }),
                 (Ok(core), None) if core.rules.suspended && workload.record().is_none() => {
                     let why = format!("scheduling is suspended by {}", core.rules.policy);
