@@ -207,7 +207,7 @@ impl RoomCache {
     ) -> EmptyRoom {
         let Some(table) = self.tables.get_mut(&(shape, max_lead)) else { return EmptyRoom::default() };
         let Some(known) = table.empty.get_mut(cluster.index()) else { return EmptyRoom::default() };
-        known.room(snapshot, cluster, &table.need, max_lead)
+        known.room(snapshot, cluster, (&table.need, max_lead), &mut table.memo)
     }
 }
 

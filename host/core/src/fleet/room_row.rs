@@ -31,14 +31,14 @@ impl Memo {
         }
     }
 
-    fn fits(&mut self, row: OfferingRow, fits: impl FnOnce() -> u32) -> u32 {
+    pub(crate) fn fits(&mut self, row: OfferingRow, fits: impl FnOnce() -> u32) -> u32 {
         match self.fits.get_mut(row.index()) {
             Some(known) => *known.get_or_insert_with(fits),
             None => fits(),
         }
     }
 
-    fn tolerates(&mut self, class: u32, tolerates: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn tolerates(&mut self, class: u32, tolerates: impl FnOnce() -> bool) -> bool {
         match self.tolerates.get_mut(class as usize) {
             Some(known) => *known.get_or_insert_with(tolerates),
             None => tolerates(),

@@ -1,17 +1,20 @@
 //! How often a whole set of components fits into each cluster.
 //!
 //! The room of each shape by itself is known, and mostly answers it: shapes that use different pools and offerings do not
-//! compete. Where they do, whether one set fits is tried, and kept until the cluster changes; how many more would fit is
-//! then reckoned as if all room were shared.
+//! compete. Where they do, whether one set fits is tried; how many more would fit is then reckoned as if all room were
+//! shared. What was found is kept until the cluster changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fleet::{Need, Nodes, RoomCache, Snapshot, TakeOptions};
+use crate::fleet::{Need, Nodes, Reach, RoomCache, Snapshot, TakeOptions};
 use crate::ids::{ClusterRow, ShapeRow};
 
-/// Sets that are kept; the one used longest ago goes first.
-const CAPACITY: usize = 256;
+/// Sets that are kept at the most, and rows of all sets, as long as a few sets are left. The one used longest ago goes
+/// first.
+const MOST_SETS: usize = 256;
+const MOST_ROWS: usize = 1 << 19;
+const FEW_SETS: usize = 16;
 
 /// Whole sets are counted up to this many: more is as good.
 const LIMIT: u32 = 64;
@@ -29,10 +32,10 @@ pub(super) struct FitCache {
 struct Kept {
     needs: Vec<Option<Arc<Need>>>,
     used: u64,
-    /// By cluster row: whether one set fits, with the stamps of pools and stock that the trial belongs to.
-    now: Vec<((u64, u64), bool)>,
+    /// By cluster row: whole sets that fit, with the stamps of pools and stock that the count belongs to.
+    now: Vec<((u64, u64), u32)>,
     /// The same without stock, which an empty cluster does not depend on.
-    empty: Vec<(u64, bool)>,
+    empty: Vec<(u64, u32)>,
 }
 
 /// One shape's part of a set.
@@ -73,6 +76,7 @@ struct Alone {
 }
 
 /// Room of one part.
+#[derive(Default)]
 struct PartRoom {
     ready: u64,
     /// With elastic room, where that counts.
@@ -129,12 +133,15 @@ impl FitCache {
         if self.kept.get(&key).is_some_and(|kept| !kept.needs.iter().zip(&needs).all(|(one, other)| same(one, other))) {
             self.kept.remove(&key);
         }
-        if self.kept.len() >= CAPACITY && !self.kept.contains_key(&key) {
+        let capacity = (MOST_ROWS / snapshot.cluster_count().max(1)).clamp(FEW_SETS, MOST_SETS);
+        if self.kept.len() >= capacity && !self.kept.contains_key(&key) {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone());
             oldest.and_then(|key| self.kept.remove(&key));
         }
         let kept = self.kept.entry(key).or_insert_with(|| Kept { needs, used: 0, now: Vec::new(), empty: Vec::new() });
         kept.used = self.uses;
+        kept.now.resize(snapshot.cluster_count(), ((0, 0), 0));
+        kept.empty.resize(snapshot.cluster_count(), (0, 0));
         kept
     }
 
@@ -154,26 +161,33 @@ impl FitCache {
             return vec![0; clusters.len()];
         }
         let kept = self.kept(snapshot, set, options);
-        let mut counts = Vec::with_capacity(clusters.len());
-        for cluster in clusters {
+        let mut reach: Vec<Reach> = Vec::with_capacity(parts.len());
+        let mut count = |cluster: ClusterRow| {
+            let (Some(stamps), Some(known)) =
+                (snapshot.stamps().get(cluster.index()), kept.now.get_mut(cluster.index()))
+            else {
+                return 0;
+            };
+            let stamps = (stamps.pools, stamps.stock);
+            if known.0 == stamps {
+                return known.1;
+            }
+            reach.clear();
             let mut tables_left = tables.iter();
             let alone = alone(&parts, |_| {
-                let table = tables_left.next();
-                let room = table.map(|table| table.get(*cluster)).unwrap_or_default();
+                let Some(table) = tables_left.next() else { return PartRoom::default() };
+                let room = table.get(cluster);
                 let elastic = if options.elastic { room.elastic } else { 0 };
-                let (ready, nodes) = (u64::from(room.ready), table.map(|table| table.reach(*cluster).nodes));
-                PartRoom { ready, all: ready + u64::from(elastic), nodes: nodes.unwrap_or_default() }
+                let ready = u64::from(room.ready);
+                reach.push(table.reach(cluster));
+                let nodes = reach.last().map(|reach| reach.nodes).unwrap_or_default();
+                PartRoom { ready, all: ready + u64::from(elastic), nodes }
             });
-            let reach: Vec<_> = if alone.sets > 0 && tables.len() > 1 {
-                tables.iter().map(|table| table.reach(*cluster)).collect()
-            } else {
-                Vec::new()
-            };
-            counts.push(alone.count(any_pair(&reach, |one, other| one.competes(other)), || {
-                kept.fits_now(snapshot, set, options, *cluster)
-            }));
-        }
-        counts
+            let competes = any_pair(&reach, |one, other| one.competes(other));
+            *known = (stamps, alone.count(competes, || snapshot.sets(cluster, set, options, 1) > 0));
+            known.1
+        };
+        clusters.iter().map(|cluster| count(*cluster)).collect()
     }
 
     /// Whole sets that would fit into each of `clusters` if nothing else ran there. The set's shapes are up to date.
@@ -187,46 +201,28 @@ impl FitCache {
     ) -> Vec<u32> {
         let parts = parts(set);
         let kept = self.kept(snapshot, set, options);
-        let mut counts = Vec::with_capacity(clusters.len());
-        for cluster in clusters {
-            let mut pools = Vec::with_capacity(parts.len());
+        let mut pools: Vec<u64> = Vec::with_capacity(parts.len());
+        let mut count = |cluster: ClusterRow| {
+            let (Some(stamps), Some(known)) =
+                (snapshot.stamps().get(cluster.index()), kept.empty.get_mut(cluster.index()))
+            else {
+                return 0;
+            };
+            if known.0 == stamps.frames {
+                return known.1;
+            }
+            pools.clear();
             let alone = alone(&parts, |part| {
-                let room = rooms.empty(snapshot, (part.shape, options.max_lead_seconds), *cluster);
+                let room = rooms.empty(snapshot, (part.shape, options.max_lead_seconds), cluster);
                 pools.push(room.pools);
                 let all = room.ready + if options.elastic { room.elastic } else { 0 };
                 PartRoom { ready: room.ready, all, nodes: room.nodes }
             });
-            counts.push(alone.count(any_pair(&pools, |one, other| one & other != 0), || {
-                kept.fits_empty(snapshot, set, options, *cluster)
-            }));
-        }
-        counts
-    }
-}
-
-impl Kept {
-    fn fits_now(&mut self, snapshot: &Snapshot, set: &Set, options: TakeOptions, cluster: ClusterRow) -> bool {
-        self.now.resize(snapshot.cluster_count(), ((0, 0), false));
-        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), self.now.get_mut(cluster.index()))
-        else {
-            return false;
+            let competes = any_pair(&pools, |one, other| one & other != 0);
+            let fits = || snapshot.sets_if_empty(cluster, set, options, 1) > 0;
+            *known = (stamps.frames, alone.count(competes, fits));
+            known.1
         };
-        let stamps = (stamps.pools, stamps.stock);
-        if seen.0 != stamps {
-            *seen = (stamps, snapshot.sets(cluster, set, options, 1) > 0);
-        }
-        seen.1
-    }
-
-    fn fits_empty(&mut self, snapshot: &Snapshot, set: &Set, options: TakeOptions, cluster: ClusterRow) -> bool {
-        self.empty.resize(snapshot.cluster_count(), (0, false));
-        let (Some(stamps), Some(seen)) = (snapshot.stamps().get(cluster.index()), self.empty.get_mut(cluster.index()))
-        else {
-            return false;
-        };
-        if seen.0 != stamps.frames {
-            *seen = (stamps.frames, snapshot.sets_if_empty(cluster, set, options, 1) > 0);
-        }
-        seen.1
+        clusters.iter().map(|cluster| count(*cluster)).collect()
     }
 }
