@@ -333,21 +333,34 @@ impl Snapshot {
 
 /// Whether two observations differ in nothing but what is free on nodes and what waits for them.
 fn same_frame(one: &PoolInput, other: &PoolInput) -> bool {
-    type Kind<'a> = (&'a str, &'a str, Option<OfferingRow>, &'a [u64]);
-    fn kind(nodes: &ObservedNodes) -> Kind<'_> {
-        (nodes.instance_type.as_str(), &nodes.zone, nodes.offering, nodes.allocatable.as_slice())
-    }
-    let mut counts: Vec<(Kind<'_>, i64)> = Vec::new();
+    // Strings are shared more often than not, and equal addresses tell it at once.
+    let same_text = |one: &str, other: &str| std::ptr::eq(one, other) || one == other;
+    let same_type = |one: &ObservedNodes, other: &ObservedNodes| {
+        same_text(one.instance_type.as_str(), other.instance_type.as_str())
+    };
+    let same_kind = |one: &ObservedNodes, other: &ObservedNodes| {
+        one.offering == other.offering
+            && same_text(&one.zone, &other.zone)
+            && same_type(one, other)
+            && one.allocatable == other.allocatable
+    };
+    let mut counts: Vec<(&ObservedNodes, i64)> = Vec::with_capacity(one.observed.len());
     let signed = one.observed.iter().map(|nodes| (nodes, 1)).chain(other.observed.iter().map(|nodes| (nodes, -1)));
     for (nodes, sign) in signed {
         let more = sign * i64::from(nodes.count);
-        match counts.iter_mut().find(|(known, _)| *known == kind(nodes)) {
+        match counts.iter_mut().find(|(known, _)| same_kind(known, nodes)) {
             Some((_, count)) => *count += more,
-            None => counts.push((kind(nodes), more)),
+            None => counts.push((nodes, more)),
         }
     }
     // Of a type that comes with several amounts those of the first nodes count, whichever they are.
-    let alike = counts.iter().all(|(one, _)| counts.iter().all(|(other, _)| one.0 != other.0 || one.3 == other.3));
+    let several =
+        |(one, other): (&ObservedNodes, &ObservedNodes)| same_type(one, other) && one.allocatable != other.allocatable;
+    let pairs = counts
+        .iter()
+        .enumerate()
+        .flat_map(|(at, (one, _))| counts[at + 1..].iter().map(move |(other, _)| (*one, *other)));
+    let alike = !pairs.into_iter().any(several);
     one.in_flight == other.in_flight && alike && counts.iter().all(|(_, count)| *count == 0)
 }
 
