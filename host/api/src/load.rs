@@ -139,7 +139,7 @@ impl Loader {
         };
         let place = Place { file: self.file.clone(), document, line: line("") };
         match Object::parse(node.value()) {
-            Ok(Parsed { object, warnings }) => {
+            Ok(Parsed { object, warnings, .. }) => {
                 let warnings = warnings.into_iter().map(|issue| {
                     let line = line(&issue.field);
                     LoadError { line, ..place.error(&object, issue) }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use berth_core::ids::WorkloadKey;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::interpret::Interpreted;
 use crate::issue::{Issue, did_you_mean, quoted};
 use crate::meta::{self, ObjectMeta};
 use crate::resources::{
@@ -39,6 +40,8 @@ pub struct Manifest(Value);
 pub struct Parsed {
     pub object: Object,
     pub warnings: Vec<Issue>,
+    /// What a manifest asks for; `None` of Berth's own kinds.
+    pub asked: Option<Interpreted>,
 }
 
 impl Object {
@@ -51,15 +54,18 @@ impl Object {
         type_of(&value)?;
         foreign::convert(&mut value, &mut warnings)?;
         let (api_version, kind) = type_of(&value)?;
+        let mut asked = None;
         let object = if api_version == API_VERSION {
             own(&kind, value)?
         } else if api_version.starts_with("berth.dev/") {
             let mend = format!("use {API_VERSION}");
             return Err(vec![Issue::new("apiVersion", format!("{api_version:?} is no known version"), mend)]);
         } else {
-            Self::Manifest(Manifest::parse(value)?)
+            let (manifest, interpreted) = Manifest::read(value)?;
+            asked = Some(interpreted);
+            Self::Manifest(manifest)
         };
-        Ok(Parsed { object, warnings })
+        Ok(Parsed { object, warnings, asked })
     }
 
     pub fn api_version(&self) -> &str {
@@ -214,7 +220,15 @@ impl Object {
     /// # Errors
     /// If it is no JSON, or no valid object.
     pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        Self::read_json(bytes).map(|parsed| parsed.object)
+    }
+
+    /// [`Object::from_json`], with what was found out while it was checked.
+    ///
+    /// # Errors
+    /// As [`Object::from_json`].
+    pub fn read_json(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
+        Self::parse(serde_json::from_slice(bytes)?).map_err(|issues| custom(&issues))
     }
 }
 
@@ -242,11 +256,13 @@ impl Serialize for Object {
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Self::parse(value).map(|parsed| parsed.object).map_err(|issues| {
-            let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
-            D::Error::custom(issues.join("; "))
-        })
+        Self::parse(value).map(|parsed| parsed.object).map_err(|issues| custom(&issues))
     }
+}
+
+fn custom<E: serde::de::Error>(issues: &[Issue]) -> E {
+    let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
+    E::custom(issues.join("; "))
 }
 
 fn type_of(value: &Value) -> Result<(String, String), Vec<Issue>> {
@@ -351,7 +367,15 @@ fn drop_nulls(value: &mut Value) {
 impl Manifest {
     /// # Errors
     /// Every fault: in names, and in what Berth reads of kinds that it interprets.
-    pub fn parse(mut value: Value) -> Result<Self, Vec<Issue>> {
+    pub fn parse(value: Value) -> Result<Self, Vec<Issue>> {
+        Self::read(value).map(|(manifest, _)| manifest)
+    }
+
+    /// [`Manifest::parse`], with what it asks for, so that whoever needs both interprets it once.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`].
+    pub fn read(mut value: Value) -> Result<(Self, Interpreted), Vec<Issue>> {
         let (api_version, kind) = type_of(&value)?;
         let mut issues = Vec::new();
         match value.get_mut("metadata") {
@@ -367,10 +391,12 @@ impl Manifest {
             None => issues.push(Issue::new("metadata", "is missing", "give the object at least metadata.name")),
         }
         let manifest = Self(value);
-        if let Err(faults) = interpret::components(&manifest) {
-            issues.extend(faults);
+        match interpret::components(&manifest) {
+            Ok(asked) if issues.is_empty() => return Ok((manifest, asked)),
+            Ok(_) => {}
+            Err(faults) => issues.extend(faults),
         }
-        if issues.is_empty() { Ok(manifest) } else { Err(issues) }
+        Err(issues)
     }
 
     pub fn value(&self) -> &Value {

@@ -4,6 +4,7 @@
 //! observation or a commit touches the rows that depend on it and marks what has to be looked at again. Loops read it and
 //! never change it. Nothing here talks to a port.
 
+mod decode;
 mod member;
 mod names;
 mod nodes;
@@ -37,6 +38,10 @@ pub(crate) const PLAN_KIND: &str = "berth.dev/v1alpha1/Plan";
 /// Key of the object that holds the number of the newest plan.
 pub(crate) fn head_key() -> ObjectKey {
     ObjectKey { kind: PLAN_KIND.into(), namespace: "".into(), name: "newest".into() }
+}
+
+fn is_head(key: &ObjectKey) -> bool {
+    &*key.kind == PLAN_KIND && key.namespace.is_empty() && &*key.name == "newest"
 }
 
 /// An object as stored; decoded where it is needed, since most manifests are needed rarely.
@@ -112,12 +117,15 @@ pub struct State {
     pub(crate) scan_wake: Option<Millis>,
 }
 
+/// The last rank.
+const WORKLOADS: u8 = 2;
+
 /// The order in which changes are taken in: what workloads depend on, priority classes, workloads.
 fn rank(kind: &str) -> u8 {
     match kind {
         own if own.starts_with("berth.dev/") => 0,
         class if class.starts_with("scheduling.k8s.io/") => 1,
-        _ => 2,
+        _ => WORKLOADS,
     }
 }
 
@@ -210,17 +218,16 @@ impl State {
         // Workloads come last, so that their policies are there when they are matched.
         let mut changes: Vec<&Stored> = changes.iter().collect();
         changes.sort_by_key(|stored| rank(&stored.key.kind));
-        let mut first = self.workloads.values().all(|workload| !workload.exists);
-        for stored in changes {
-            if first && rank(&stored.key.kind) > 0 {
-                first = false;
+        let first = self.workloads.values().all(|workload| !workload.exists);
+        for alike in changes.chunk_by(|one, other| rank(&one.key.kind) == rank(&other.key.kind)) {
+            let workloads = alike.first().is_some_and(|stored| rank(&stored.key.kind) == WORKLOADS);
+            if first && workloads {
+                // Nothing was matched with what came before, but the priority classes themselves.
                 self.dirty.matching = false;
+                let few = self.workloads.iter().filter(|(_, workload)| workload.exists).map(|(key, _)| key.clone());
+                self.dirty.workloads.extend(few);
             }
-            self.broken.remove(&stored.key);
-            if let Err(why) = self.take(stored, now) {
-                self.broken.insert(stored.key.clone(), why);
-            }
-            self.revision = self.revision.max(stored.revision);
+            self.take_all(alike, now);
         }
     }
 

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 use berth_core::ids::OfferingRow;
 use berth_core::quota::QuotaTree as CoreQuotaTree;
-use berth_core::reason::Code;
+use berth_core::reason::{Code, Reason};
 use berth_core::resources::ResourceNames;
-use berth_core::workload::{Division, GroupUse, Purge, SpreadBy};
+use berth_core::workload::{Division, GroupUse, Purge, SpreadBy, Workload};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::interpret::components;
 use crate::resources::{Cluster, DistributionPolicy, NodePool, Offering, QuotaTree};
 use crate::{Loaded, Manifest, Object, load};
 
@@ -45,6 +46,15 @@ fn manifest(api_version: &str, kind: &str, name: &str, labels: Value) -> Manifes
         "spec": {"template": pod, "pytorchReplicaSpecs": {"Worker": {"replicas": 2, "template": pod}}},
     });
     Manifest::parse(value).unwrap_or_else(|issues| panic!("{issues:#?}"))
+}
+
+fn workload(
+    manifest: &Manifest,
+    matched: &Matched,
+    classes: &PriorityClasses,
+    generation: u64,
+) -> Result<Workload, Reason> {
+    super::workload(manifest, &components(manifest).unwrap(), matched, classes, generation)
 }
 
 fn web() -> Manifest {

@@ -7,7 +7,7 @@ use berth_core::workload::Workload;
 
 use super::fleet::labels;
 use super::policy::Matched;
-use crate::interpret::{self, Kind};
+use crate::interpret::{Interpreted, Kind};
 use crate::object::Manifest;
 
 /// Values of priority classes by name.
@@ -29,7 +29,7 @@ impl Default for PriorityClasses {
 impl PriorityClasses {
     /// Takes in a manifest if it is a `PriorityClass`; says whether it is.
     pub fn insert(&mut self, manifest: &Manifest) -> bool {
-        if manifest.group() != "scheduling.k8s.io" || manifest.kind() != "PriorityClass" {
+        if !Self::is_class(manifest) {
             return false;
         }
         let value = manifest.value().get("value").and_then(serde_json::Value::as_i64).unwrap_or(0);
@@ -40,6 +40,10 @@ impl PriorityClasses {
             self.default = Some((manifest.name().to_owned(), value));
         }
         true
+    }
+
+    pub fn is_class(manifest: &Manifest) -> bool {
+        manifest.group() == "scheduling.k8s.io" && manifest.kind() == "PriorityClass"
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -56,14 +60,14 @@ impl PriorityClasses {
     }
 }
 
-/// A workload by its manifest and the policy that applies; see [`super::PolicySet::matching`]. `generation` must grow with
-/// every change of the manifest or of the policy.
+/// A workload by its manifest, what that asks for, and the policy that applies; see [`super::PolicySet::matching`].
+/// `generation` must grow with every change of the manifest or of the policy.
 ///
 /// # Errors
-/// The reason why it is not distributed: `UnknownKind` where the policy refuses kinds that Berth cannot interpret, `Invalid`
-/// where the manifest has faults.
+/// `UnknownKind`: why it is not distributed where the policy refuses kinds that Berth cannot interpret.
 pub fn workload(
     manifest: &Manifest,
+    asked: &Interpreted,
     matched: &Matched,
     classes: &PriorityClasses,
     generation: u64,
@@ -78,16 +82,12 @@ pub fn workload(
         );
         return Err(Reason::new(Code::UnknownKind, message));
     }
-    let interpreted = interpret::components(manifest).map_err(|issues| {
-        let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
-        Reason::new(Code::Invalid, issues.join("; "))
-    })?;
     let rules = matched.rules(kind);
     let priority = match matched.priority_class() {
         Some(class) => classes.value(Some(class)),
-        None => interpreted.priority.unwrap_or_else(|| classes.value(interpreted.priority_class.as_deref())),
+        None => asked.priority.unwrap_or_else(|| classes.value(asked.priority_class.as_deref())),
     };
-    let mut components = interpreted.components;
+    let mut components = asked.components.clone();
     if !rules.gang {
         // Floors belong to gangs; of anything else any number is useful.
         components.iter_mut().for_each(|component| component.floor = 0);
@@ -97,7 +97,7 @@ pub fn workload(
         generation,
         labels: labels(&manifest.strings("labels")),
         priority,
-        limit_ms: interpreted.limit_ms,
+        limit_ms: asked.limit_ms,
         components,
         rules: rules.clone(),
     })

@@ -7,10 +7,11 @@ use berth_api::to_core;
 use berth_core::ids::{ClusterName, Millis, PlanId, PoolName, WorkloadKey};
 use serde::{Deserialize, Serialize};
 
+use super::decode::Decoded;
 use super::stock::with_names;
-use super::{Kept, KnownOffering, PoolState, State, head_key};
+use super::{Kept, KnownOffering, PoolState, State, is_head};
 use crate::ports::{ObjectKey, Stored};
-use crate::record::{PLACEMENT_KIND, Record};
+use crate::record::PLACEMENT_KIND;
 
 /// The newest plan, as stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,45 +34,39 @@ impl From<&ObjectKey> for WorkloadKey {
 }
 
 impl State {
-    pub(super) fn take(&mut self, stored: &Stored, now: Millis) -> Result<(), String> {
+    pub(super) fn take(&mut self, stored: &Stored, decoded: Decoded, now: Millis) {
         let key = &stored.key;
-        if *key == head_key() {
-            return self.take_head(stored);
-        }
         if &*key.kind == PLACEMENT_KIND {
-            let record = match &stored.value {
-                Some(bytes) => Some(Record::from_json(bytes).map_err(|error| error.to_string())?),
-                None => None,
-            };
-            self.take_record(key, record, stored.revision, now);
-            return Ok(());
+            let record = if let Decoded::Record(record) = decoded { Some(record) } else { None };
+            return self.take_record(key, record, stored.revision, now);
         }
-        let object = match &stored.value {
-            Some(bytes) => Some(Object::from_json(bytes).map_err(|error| error.to_string())?),
-            None => None,
-        };
-        match &stored.value {
-            Some(bytes) => {
-                drop(self.objects.insert(key.clone(), Kept { revision: stored.revision, bytes: bytes.clone() }))
+        match (&stored.value, is_head(key)) {
+            (Some(bytes), false) => {
+                drop(self.objects.insert(key.clone(), Kept { revision: stored.revision, bytes: bytes.clone() }));
             }
-            None => drop(self.objects.remove(key)),
+            (None, false) => drop(self.objects.remove(key)),
+            (_, true) => {}
         }
-        match object {
-            Some(object) => self.put(key, object, stored, now),
-            None => self.remove(key, stored, now),
+        match decoded {
+            Decoded::Head(head) => {
+                self.plan = head.plan;
+                self.plan_revision = Some(stored.revision);
+            }
+            Decoded::Own(object) => self.put(key, object, stored),
+            Decoded::Manifest(mut asked) => {
+                if asked.class.take().is_some_and(|class| self.classes.insert(&class)) {
+                    self.dirty.matching = true;
+                }
+                self.take_manifest(&WorkloadKey::from(key), Some(asked), stored.revision, now);
+            }
+            Decoded::Gone if is_head(key) => {}
+            Decoded::Gone => self.remove(key, stored, now),
+            // Stored under another kind's key: such a thing is never written.
+            Decoded::Record(_) => {}
         }
-        Ok(())
     }
 
-    fn take_head(&mut self, stored: &Stored) -> Result<(), String> {
-        let Some(bytes) = &stored.value else { return Ok(()) };
-        let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        self.plan = head.plan;
-        self.plan_revision = Some(stored.revision);
-        Ok(())
-    }
-
-    fn put(&mut self, key: &ObjectKey, object: Object, stored: &Stored, now: Millis) {
+    fn put(&mut self, key: &ObjectKey, object: Object, stored: &Stored) {
         match object {
             Object::Cluster(cluster) => {
                 let name = ClusterName::new(key.name.clone());
@@ -117,13 +112,8 @@ impl State {
                 self.dirty.quotas = true;
                 self.epoch += 1;
             }
-            Object::Manifest(manifest) => {
-                if self.classes.insert(&manifest) {
-                    self.dirty.matching = true;
-                }
-                self.take_manifest(&WorkloadKey::from(key), Some(&manifest), stored.revision, now);
-            }
-            Object::Simulation(_) | Object::Placement(_) => {}
+            // Manifests and placements are decoded as what they mean.
+            Object::Simulation(_) | Object::Placement(_) | Object::Manifest(_) => {}
         }
     }
 

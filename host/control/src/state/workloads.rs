@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use berth_api::Manifest;
-use berth_api::interpret::{self, Kind};
-use berth_api::to_core;
 use berth_core::ids::{ClusterName, Millis, QuotaRow, WorkloadKey};
 use berth_core::placement::{Placement, Share};
 use berth_core::reason::{Code, Reason};
@@ -13,11 +10,11 @@ use berth_core::resources::Amounts;
 use berth_core::workload::{Component, Division, Workload};
 
 use super::State;
+use super::decode::{Asked, reread};
 use super::queue::Place;
 use crate::ports::{ObjectKey, Revision};
 use crate::record::Record;
 use crate::settings::doubled;
-use crate::time::from_rfc3339;
 
 #[derive(Clone, Debug)]
 pub struct WorkloadState {
@@ -96,7 +93,7 @@ fn gone() -> Reason {
     Reason::new(Code::Invalid, "its object is gone")
 }
 
-fn no_policy() -> Reason {
+pub(super) fn no_policy() -> Reason {
     Reason::new(Code::NoPolicy, "no distribution policy selects it")
 }
 
@@ -194,28 +191,20 @@ impl WorkloadState {
 }
 
 impl State {
-    /// Takes in a workload's manifest, or that it is gone.
-    pub(super) fn take_manifest(
-        &mut self,
-        key: &WorkloadKey,
-        manifest: Option<&Manifest>,
-        revision: Revision,
-        now: Millis,
-    ) {
-        if manifest.is_none() && !self.workloads.contains_key(key) {
+    /// Takes in what a workload's manifest asks for, or that it is gone.
+    pub(super) fn take_manifest(&mut self, key: &WorkloadKey, asked: Option<Asked>, revision: Revision, now: Millis) {
+        if asked.is_none() && !self.workloads.contains_key(key) {
             return;
         }
         let workload = self.state_of(key);
-        workload.exists = manifest.is_some();
+        workload.exists = asked.is_some();
         workload.revision = revision;
-        if let Some(manifest) = manifest {
-            let created = manifest.value().pointer("/metadata/creationTimestamp").and_then(|text| text.as_str());
-            workload.created = created.and_then(from_rfc3339).unwrap_or_default();
-            workload.plain = manifest.interpreted_as() == Kind::Plain;
+        if let Some(asked) = &asked {
+            workload.created = asked.created;
+            workload.plain = asked.plain;
         }
         self.dirty.manifests.insert(key.clone());
-        let matched = manifest.map_or_else(|| Err(gone()), |manifest| self.matched(manifest, revision));
-        self.put_matched(key, matched, manifest, now);
+        self.put_matched(key, asked.ok_or_else(gone), now);
     }
 
     /// A workload's state, which begins with where it is shown already.
@@ -229,24 +218,18 @@ impl State {
 
     /// Finds the policy that applies to a workload, and what follows from it.
     pub(super) fn rematch(&mut self, key: &WorkloadKey, now: Millis) {
-        let (matched, manifest) = match self.objects.get(&ObjectKey::from(key)) {
-            None => (Err(gone()), None),
-            Some(kept) => match berth_api::Object::from_json(&kept.bytes) {
-                Ok(berth_api::Object::Manifest(manifest)) => (self.matched(&manifest, kept.revision), Some(manifest)),
-                Ok(_) => (Err(gone()), None),
-                Err(error) => (Err(Reason::new(Code::Invalid, error.to_string())), None),
-            },
+        let kept = self.objects.get(&ObjectKey::from(key));
+        let asked = match kept.map(|kept| reread(kept, &self.matching())) {
+            None | Some(Ok(None)) => Err(gone()),
+            Some(Ok(Some(asked))) => Ok(asked),
+            Some(Err(error)) => Err(Reason::new(Code::Invalid, error)),
         };
-        self.put_matched(key, matched, manifest.as_ref(), now);
+        self.put_matched(key, asked, now);
     }
 
-    fn put_matched(
-        &mut self,
-        key: &WorkloadKey,
-        matched: Result<Workload, Reason>,
-        manifest: Option<&Manifest>,
-        now: Millis,
-    ) {
+    /// `asked`: what its manifest asks for, or why that is not known.
+    fn put_matched(&mut self, key: &WorkloadKey, asked: Result<Asked, Reason>, now: Millis) {
+        self.dirty.workloads.remove(key);
         let Some(workload) = self.workloads.get_mut(key) else { return };
         if !workload.exists && workload.record.is_none() {
             self.drop_waiting(key);
@@ -265,16 +248,15 @@ impl State {
         } else {
             self.released.insert(key.clone());
         }
+        let (matched, asked) = match asked {
+            Ok(asked) => (asked.workload, asked.unmatched),
+            // What cannot be read, or is gone, holds what it held until its placement says otherwise.
+            Err(reason) => (Err(reason), workload.components().to_vec()),
+        };
         let same = match (&workload.workload, &matched) {
             (Ok(old), Ok(new)) => **old == *new,
             (Err(old), Err(new)) => old == new,
             _ => false,
-        };
-        let asked = match (&matched, manifest.map(interpret::components)) {
-            (Ok(_), _) => Vec::new(),
-            (Err(_), Some(Ok(asked))) => asked.components,
-            // What cannot be read, or is gone, holds what it held until its placement says otherwise.
-            _ => workload.components().to_vec(),
         };
         if !same || asked != workload.unmatched {
             for component in &asked {
@@ -297,22 +279,14 @@ impl State {
                 false => self.wide.remove(key),
             };
             workload.workload = matched;
-            for cluster in workload.record.iter().flat_map(|(record, _)| record.clusters()) {
-                self.dirty.unbound.insert((cluster, key.clone()));
+            for cluster in workload.record.clone().iter().flat_map(|(record, _)| record.clusters()) {
+                self.note_unbound(cluster, key);
             }
             self.dirty.manifests.insert(key.clone());
             self.charge(key);
         }
         self.dirty.health.insert(key.clone());
         self.consider(key, now);
-    }
-
-    fn matched(&self, manifest: &Manifest, revision: Revision) -> Result<Workload, Reason> {
-        let matched = self.policies.matching(manifest).ok_or_else(no_policy)?;
-        let metadata = &matched.policy.metadata;
-        let place = (metadata.namespace.as_str().into(), metadata.name.as_str().into());
-        let policy = self.policy_revisions.get(&place).copied().unwrap_or_default();
-        to_core::workload(manifest, matched, &self.classes, revision.max(policy).0)
     }
 
     /// Takes in a workload's record, or that it is gone.
@@ -359,11 +333,11 @@ impl State {
         for cluster in old.iter().flat_map(|record| record.clusters()) {
             let Some(member) = self.clusters.get_mut(&cluster) else { continue };
             member.placed.remove(key);
-            self.dirty.unbound.insert((cluster, key.clone()));
+            self.note_unbound(cluster, key);
         }
         for cluster in new.iter().flat_map(|record| record.clusters()) {
             self.clusters.entry(cluster.clone()).or_default().placed.insert(key.clone());
-            self.dirty.unbound.insert((cluster, key.clone()));
+            self.note_unbound(cluster, key);
         }
         for one in old.iter().flat_map(|record| &record.reservations) {
             self.orders.remove(&one.order.id);
@@ -402,6 +376,14 @@ impl State {
         };
     }
 
+    /// Notes that what is not bound of a workload at a cluster is to be counted anew. Of a cluster that was never seen all
+    /// is counted once it is.
+    fn note_unbound(&mut self, cluster: ClusterName, key: &WorkloadKey) {
+        if !self.unseen(&cluster) {
+            self.dirty.unbound.insert((cluster, key.clone()));
+        }
+    }
+
     /// Charges the quota with what a workload has now instead of what it had.
     pub(super) fn charge(&mut self, key: &WorkloadKey) {
         let Some(state) = self.workloads.get_mut(key) else { return };
@@ -411,8 +393,8 @@ impl State {
             }
         }
         let Some((record, _)) = &state.record else { return };
-        let components = state.components().to_vec();
         let Some(row) = self.snapshot.quotas().leaf(&key.namespace) else { return };
+        let components = state.components().to_vec();
         let mut charged = Vec::new();
         for (number, component) in (0..).zip(&components) {
             let count = u64::from(record.placement.total(number));
