@@ -399,6 +399,18 @@ impl Manifest {
         Err(issues)
     }
 
+    /// A manifest that was checked before it was written as JSON, and is not checked again.
+    ///
+    /// # Errors
+    /// If it is no JSON.
+    pub fn from_checked(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes).map(Self)
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        json(&self.0)
+    }
+
     pub fn value(&self) -> &Value {
         &self.0
     }

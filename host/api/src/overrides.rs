@@ -99,25 +99,32 @@ impl OverrideSet {
         Ok(member)
     }
 
+    /// Whether any policy selects `manifest`, for some clusters at least: where none does, members in the same part get the
+    /// same.
+    pub fn selects(&self, manifest: &Manifest) -> bool {
+        self.matching(manifest).next().is_some()
+    }
+
+    /// The policies that select a manifest: whether each is of its namespace, and how precisely it selects.
+    fn matching<'a>(&'a self, manifest: &'a Manifest) -> impl Iterator<Item = (bool, Precision, &'a Override)> {
+        self.policies.iter().filter_map(|entry| {
+            let (namespace, _) = key(entry);
+            let selectors = &entry.policy.spec.resource_selectors;
+            let found = if selectors.is_empty() {
+                (namespace.is_empty() || namespace == manifest.namespace()).then_some(Precision::Kind)
+            } else {
+                precision(selectors, namespace, manifest)
+            };
+            found.map(|precision| (!namespace.is_empty(), precision, &**entry))
+        })
+    }
+
     /// Applies what selects `manifest` and `cluster`. Returns the names of the policies that did, in their order.
     ///
     /// # Errors
     /// If an overrider cannot be applied; the manifest is unchanged then.
     pub fn apply(&self, manifest: &mut Manifest, cluster: &Cluster) -> Result<Vec<String>, OverrideError> {
-        let mut matching: Vec<(bool, Precision, &Override)> = self
-            .policies
-            .iter()
-            .filter_map(|entry| {
-                let (namespace, _) = key(entry);
-                let selectors = &entry.policy.spec.resource_selectors;
-                let found = if selectors.is_empty() {
-                    (namespace.is_empty() || namespace == manifest.namespace()).then_some(Precision::Kind)
-                } else {
-                    precision(selectors, namespace, manifest)
-                };
-                found.map(|precision| (!namespace.is_empty(), precision, &**entry))
-            })
-            .collect();
+        let mut matching: Vec<(bool, Precision, &Override)> = self.matching(manifest).collect();
         // Most manifests are selected by none, and a copy of one costs more than all of the above.
         if matching.is_empty() {
             return Ok(Vec::new());

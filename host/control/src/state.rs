@@ -23,7 +23,7 @@ use berth_api::overrides::OverrideSet;
 use berth_api::resources::QuotaTree;
 use berth_api::to_core::{PolicySet, PriorityClasses};
 use berth_core::fleet::{OfferingKey, Snapshot};
-use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, WorkloadKey};
+use berth_core::ids::{ClusterName, Millis, OrderId, PlanId, PoolName, WorkloadKey};
 
 use crate::ports::{ObjectKey, Revision, Stored};
 use crate::record::{PLACEMENT_KIND, Record, key_of};
@@ -134,8 +134,8 @@ fn rank(kind: &str) -> u8 {
 pub(crate) struct Dirty {
     /// Pools of these clusters, since what is declared changed.
     pub(crate) clusters: BTreeSet<ClusterName>,
-    /// Room in pools of these clusters: nodes, or what is placed there.
-    pub(crate) rooms: BTreeSet<ClusterName>,
+    /// Room in these pools: nodes, or what is placed there. `None`: in all pools of the cluster.
+    pub(crate) rooms: BTreeMap<ClusterName, Option<BTreeSet<PoolName>>>,
     /// Workloads of which other replicas are bound to nodes of a cluster, or placed there.
     pub(crate) unbound: BTreeSet<(ClusterName, WorkloadKey)>,
     /// Every workload's policy.
@@ -149,6 +149,17 @@ pub(crate) struct Dirty {
     /// Workloads whose health changed.
     pub(crate) health: BTreeSet<WorkloadKey>,
     pub(crate) quotas: bool,
+}
+
+impl Dirty {
+    fn room(&mut self, cluster: &ClusterName, pool: &PoolName) {
+        let pools = self.rooms.entry(cluster.clone()).or_insert_with(|| Some(BTreeSet::new()));
+        pools.iter_mut().for_each(|pools| drop(pools.insert(pool.clone())));
+    }
+
+    fn all_rooms(&mut self, cluster: &ClusterName) {
+        self.rooms.insert(cluster.clone(), None);
+    }
 }
 
 impl State {
@@ -254,13 +265,20 @@ impl State {
         let mut unbound = std::mem::take(&mut self.dirty.unbound);
         unbound.retain(|(cluster, _)| !self.unseen(cluster));
         for (cluster, key) in unbound {
-            self.count_unbound(&cluster, &key);
-            self.dirty.rooms.insert(cluster);
+            let pools = self.count_unbound(&cluster, &key);
+            pools.iter().for_each(|pool| self.dirty.room(&cluster, pool));
+            // A cluster that is not declared has no room for what is bound there, either.
+            if self.clusters.get(&cluster).is_none_or(|member| member.object.is_none()) {
+                self.dirty.all_rooms(&cluster);
+            }
         }
         let declared = std::mem::take(&mut self.dirty.clusters);
-        let rooms = std::mem::take(&mut self.dirty.rooms);
-        for cluster in declared.union(&rooms).filter(|cluster| !self.unseen(cluster)).cloned().collect::<Vec<_>>() {
-            self.refresh(&cluster, declared.contains(&cluster), now);
+        let mut rooms = std::mem::take(&mut self.dirty.rooms);
+        rooms.extend(declared.iter().map(|cluster| (cluster.clone(), None)));
+        for (cluster, pools) in rooms {
+            if !self.unseen(&cluster) {
+                self.refresh(&cluster, pools.as_ref(), declared.contains(&cluster), now);
+            }
         }
     }
 }

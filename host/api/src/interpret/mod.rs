@@ -97,7 +97,7 @@ pub fn components(manifest: &Manifest) -> Result<Interpreted, Vec<Issue>> {
 }
 
 /// The part of a workload that one member cluster gets, by component.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
     /// Replicas here.
     pub replicas: Vec<u32>,
@@ -142,6 +142,11 @@ impl Part {
         let up_to = |replicas: u128| u128::from(count) * replicas.min(total) / total;
         u64::try_from(up_to(before + here) - up_to(before)).unwrap_or(count)
     }
+}
+
+/// Whether a member's manifest follows from the replicas that it gets alone, whatever others get.
+pub fn needs_replicas_alone(kind: Kind) -> bool {
+    matches!(kind, Kind::Replicated | Kind::Plain | Kind::Unknown)
 }
 
 /// Writes one member's replicas into its manifest. Kinds without replicas stay as they are.

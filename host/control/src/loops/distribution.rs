@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use berth_api::interpret::{Part, revise};
-use berth_api::{Manifest, Object};
+use berth_api::Manifest;
+use berth_api::interpret::{Part, needs_replicas_alone, revise};
 use berth_core::ids::{ClusterName, Millis, WorkloadKey};
 use berth_core::reason::{Code, Reason};
 use berth_core::workload::{Division, Workload};
@@ -23,7 +23,8 @@ use crate::state::{State, WorkloadState};
 
 pub(crate) fn digest(bytes: &[u8]) -> Arc<str> {
     let hash = Sha256::digest(bytes);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>().into()
 }
 
 /// What to send, and for each workload that was looked at why its manifest does not reach a member, if so.
@@ -80,11 +81,24 @@ fn one(
     }
     let Some(core) = core else { return Ok(()) };
     let kept = state.objects.get(&ObjectKey::from(key));
-    let Some(Ok(Object::Manifest(base))) = kept.map(|kept| Object::from_json(&kept.bytes)) else { return Ok(()) };
+    let Some(Ok(base)) = kept.map(|kept| Manifest::from_checked(&kept.bytes)) else { return Ok(()) };
     let base = stripped(base);
-    let parts = parts(core, record, &wanted);
-    for cluster in wanted.iter().filter(|cluster| state.reachable(cluster)) {
-        let (manifest, digest) = manifest(state, &base, cluster, parts.get(cluster))?;
+    let overridden = state.overrides.selects(&base);
+    // Members in the same part get the same bytes, unless a policy makes a difference between them.
+    let mut made: BTreeMap<Part, (Arc<[u8]>, Arc<str>)> = BTreeMap::new();
+    for (cluster, part) in parts(core, record, &wanted, &base) {
+        if !state.reachable(&cluster) {
+            continue;
+        }
+        let (manifest, digest) = match made.get(&part).filter(|_| !overridden) {
+            Some(same) => same.clone(),
+            None => {
+                let new = manifest(state, &base, &cluster, &part)?;
+                made.insert(part, new.clone());
+                new
+            }
+        };
+        let cluster = &cluster;
         let there = state.observed(key, cluster).is_some_and(|seen| seen.digest == digest);
         if !there && !recently(cluster, Some(&digest)) {
             let (cluster, workload) = (cluster.clone(), key.clone());
@@ -109,12 +123,18 @@ fn stripped(mut manifest: Manifest) -> Manifest {
 }
 
 /// Each member's part. Where replicas are duplicated each member has the whole.
-fn parts(workload: &Workload, record: &Record, clusters: &[ClusterName]) -> BTreeMap<ClusterName, Part> {
+fn parts(
+    workload: &Workload,
+    record: &Record,
+    clusters: &[ClusterName],
+    manifest: &Manifest,
+) -> BTreeMap<ClusterName, Part> {
     let components = 0..workload.components.len() as u32;
     let here = |cluster: &ClusterName| -> Vec<u32> {
         components.clone().map(|component| record.running_at(component, cluster)).collect()
     };
     let duplicated = workload.rules.division == Division::Duplicated && !workload.rules.gang;
+    let whole = duplicated || needs_replicas_alone(manifest.interpreted_as());
     let mut total = vec![0_u32; workload.components.len()];
     for cluster in clusters {
         total.iter_mut().zip(here(cluster)).for_each(|(sum, count)| *sum += count);
@@ -123,7 +143,7 @@ fn parts(workload: &Workload, record: &Record, clusters: &[ClusterName]) -> BTre
     let mut parts = BTreeMap::new();
     for cluster in clusters {
         let replicas = here(cluster);
-        let part = if duplicated {
+        let part = if whole {
             Part::whole(replicas.clone())
         } else {
             Part { replicas: replicas.clone(), before: before.clone(), total: total.clone() }
@@ -138,18 +158,16 @@ fn manifest(
     state: &State,
     base: &Manifest,
     cluster: &ClusterName,
-    part: Option<&Part>,
+    part: &Part,
 ) -> Result<(Arc<[u8]>, Arc<str>), Reason> {
     let mut manifest = base.clone();
-    if let Some(part) = part {
-        revise(&mut manifest, part);
-    }
+    revise(&mut manifest, part);
     let row = state.snapshot.cluster_row(cluster.as_str()).and_then(|row| state.snapshot.cluster(row));
     if let Some(cluster) = row {
         let invalid = |error: berth_api::overrides::OverrideError| Reason::new(Code::Invalid, error.to_string());
         state.overrides.apply(&mut manifest, cluster).map_err(invalid)?;
     }
-    let bytes: Arc<[u8]> = manifest.value().to_string().into_bytes().into();
+    let bytes: Arc<[u8]> = manifest.to_json().into();
     let digest = digest(&bytes);
     Ok((bytes, digest))
 }

@@ -87,7 +87,6 @@ impl State {
         if !changes.is_empty() {
             self.epoch += u64::from(more_room(&changes));
             self.take_nodes(name, &seen.nodes, &changes, now);
-            self.dirty.rooms.insert(name.clone());
         }
         self.take_workloads(name, &seen.workloads, first);
         if turned {
@@ -101,6 +100,8 @@ impl State {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
         let mut orders: BTreeSet<&OrderId> = BTreeSet::new();
         for (before, after) in changes {
+            let pools: BTreeSet<&PoolName> = [before, after].into_iter().flatten().map(|node| &node.pool).collect();
+            pools.into_iter().for_each(|pool| self.dirty.room(cluster, pool));
             if let Some(before) = before {
                 member.groups.remove(before);
             }
@@ -123,6 +124,8 @@ impl State {
             let there = member.arrived(order);
             let most = self.arrived.entry(order.clone()).or_default();
             *most = there.max(*most);
+            // What is still on its way is less, for the pool that it was ordered for.
+            self.dirty.all_rooms(cluster);
         }
     }
 
@@ -132,8 +135,8 @@ impl State {
         member.removing.insert(node.clone(), now);
         if let Ok(at) = member.nodes.binary_search_by(|seen| seen.name.cmp(node)) {
             member.groups.remove(&member.nodes[at]);
+            self.dirty.room(cluster, &member.nodes[at].pool);
         }
-        self.dirty.rooms.insert(cluster.clone());
     }
 
     fn take_workloads(&mut self, cluster: &ClusterName, seen: &Workloads, first: bool) {

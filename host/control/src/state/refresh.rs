@@ -1,6 +1,6 @@
 //! The planner's rows of one cluster's pools, from what is declared, observed, ordered and placed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_api::to_core;
@@ -51,16 +51,23 @@ fn unbound(
 }
 
 impl State {
-    /// Writes the rows of a cluster's pools again, and finds out which replicas have no room. `anew`: what is declared
-    /// changed, too.
-    pub(super) fn refresh(&mut self, cluster: &ClusterName, anew: bool, now: Millis) {
-        let mut waiting = self.unbound_at(cluster);
+    /// Writes the rows of a cluster's pools again, and finds out which replicas have no room. `only`: of these pools;
+    /// `anew`: what is declared changed, too.
+    pub(super) fn refresh(
+        &mut self,
+        cluster: &ClusterName,
+        only: Option<&BTreeSet<PoolName>>,
+        anew: bool,
+        now: Millis,
+    ) {
         let declared = self.clusters.get(cluster).is_some_and(|member| member.object.is_some());
+        let only = only.filter(|_| declared);
+        let concerned = |pool: &PoolName| only.is_none_or(|only| only.contains(pool));
+        let mut waiting = self.unbound_at(cluster, concerned);
         let mut stranded: BTreeMap<WorkloadKey, Vec<Share>> = BTreeMap::new();
         if declared {
-            let pools: Vec<PoolName> =
-                self.clusters.get(cluster).map(|member| member.pools.keys().cloned().collect()).unwrap_or_default();
-            for pool in pools {
+            let pools = self.clusters.get(cluster).into_iter().flat_map(|member| member.pools.keys());
+            for pool in pools.filter(|pool| concerned(pool)).cloned().collect::<Vec<_>>() {
                 let mut here = waiting.remove(&pool).unwrap_or_default();
                 if let Some(row) = self.write_pool(cluster, &pool, &here, anew) {
                     self.strand(cluster, &pool, row, &mut here, &mut stranded);
@@ -77,12 +84,12 @@ impl State {
         if !declared {
             self.strand_all(cluster, &mut stranded);
         }
-        self.put_stranded(cluster, stranded, now);
+        self.put_stranded(cluster, concerned, stranded, now);
     }
 
-    /// Counts anew what of a workload is not bound at a cluster.
-    pub(super) fn count_unbound(&mut self, cluster: &ClusterName, key: &WorkloadKey) {
-        let Some(member) = self.clusters.get_mut(cluster) else { return };
+    /// Counts anew what of a workload is not bound at a cluster. Gives the pools whose room that concerns.
+    pub(super) fn count_unbound(&mut self, cluster: &ClusterName, key: &WorkloadKey) -> BTreeSet<PoolName> {
+        let Some(member) = self.clusters.get_mut(cluster) else { return BTreeSet::new() };
         let mut found = Vec::new();
         if let Some(workload) = self.workloads.get(key)
             && let Some((record, _)) = &workload.record
@@ -96,15 +103,23 @@ impl State {
                 }
             }
         }
-        match found.is_empty() {
-            true => drop(member.unbound.remove(key)),
-            false => drop(member.unbound.insert(key.clone(), found)),
-        }
+        let mut pools: BTreeSet<PoolName> = found.iter().map(|one| one.pool.clone()).collect();
+        let before = match found.is_empty() {
+            true => member.unbound.remove(key),
+            false => member.unbound.insert(key.clone(), found),
+        };
+        pools.extend(before.into_iter().flatten().map(|one| one.pool));
+        pools
     }
 
-    fn unbound_at(&self, cluster: &ClusterName) -> BTreeMap<PoolName, Vec<Unbound>> {
+    fn unbound_at(
+        &self,
+        cluster: &ClusterName,
+        concerned: impl Fn(&PoolName) -> bool,
+    ) -> BTreeMap<PoolName, Vec<Unbound>> {
         let mut waiting: BTreeMap<PoolName, Vec<Unbound>> = BTreeMap::new();
-        for one in self.clusters.get(cluster).into_iter().flat_map(|member| member.unbound.values().flatten()) {
+        let unbound = self.clusters.get(cluster).into_iter().flat_map(|member| member.unbound.values().flatten());
+        for one in unbound.filter(|one| concerned(&one.pool)) {
             waiting.entry(one.pool.clone()).or_default().push(one.clone());
         }
         waiting
@@ -270,20 +285,34 @@ impl State {
         }
     }
 
-    fn put_stranded(&mut self, cluster: &ClusterName, mut stranded: BTreeMap<WorkloadKey, Vec<Share>>, now: Millis) {
+    /// Puts what is without room in the pools concerned in place of what was.
+    fn put_stranded(
+        &mut self,
+        cluster: &ClusterName,
+        concerned: impl Fn(&PoolName) -> bool,
+        mut stranded: BTreeMap<WorkloadKey, Vec<Share>>,
+        now: Millis,
+    ) {
         let Some(member) = self.clusters.get_mut(cluster) else { return };
-        let before = std::mem::replace(&mut member.stranded, stranded.keys().cloned().collect());
-        for key in before.union(&member.stranded.clone()) {
-            let Some(state) = self.workloads.get_mut(key) else { continue };
-            let before = state.stranded.remove(cluster);
-            let after = stranded.remove(key);
-            let changed = before != after;
-            if let Some(after) = after {
+        let mut keys = std::mem::take(&mut member.stranded);
+        keys.extend(stranded.keys().cloned());
+        keys.retain(|key| {
+            let Some(state) = self.workloads.get_mut(key) else { return false };
+            let before = state.stranded.remove(cluster).unwrap_or_default();
+            let elsewhere = before.iter().filter(|share| !concerned(&share.pool)).cloned();
+            let mut after: Vec<Share> = elsewhere.chain(stranded.remove(key).unwrap_or_default()).collect();
+            after.sort();
+            let (changed, some) = (before != after, !after.is_empty());
+            if some {
                 state.stranded.insert(cluster.clone(), after);
             }
             if changed {
                 self.consider(key, now);
             }
+            some
+        });
+        if let Some(member) = self.clusters.get_mut(cluster) {
+            member.stranded = keys;
         }
     }
 }

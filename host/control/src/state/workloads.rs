@@ -344,7 +344,7 @@ impl State {
             if let Some(member) = self.clusters.get_mut(&one.order.cluster) {
                 member.ordering.remove(key);
             }
-            self.dirty.rooms.insert(one.order.cluster.clone());
+            self.dirty.room(&one.order.cluster, &one.order.pool);
         }
         for one in new.iter().flat_map(|record| &record.reservations) {
             self.orders.insert(one.order.id.clone(), key.clone());
@@ -355,7 +355,7 @@ impl State {
                 let most = self.arrived.entry(one.order.id.clone()).or_default();
                 *most = there.max(*most);
             }
-            self.dirty.rooms.insert(one.order.cluster.clone());
+            self.dirty.room(&one.order.cluster, &one.order.pool);
         }
         for one in old.iter().flat_map(|record| &record.reservations) {
             if !self.orders.contains_key(&one.order.id) {
