@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{
     Builder, CommitError, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
@@ -43,6 +43,8 @@ pub struct EmbeddedStore {
     witness: Witness,
     revision: Revision,
     history_kept: usize,
+    /// What opening read, until it is asked for or something is written: a controller asks for all of it at once.
+    opened: Mutex<Option<Vec<Stored>>>,
 }
 
 impl fmt::Debug for EmbeddedStore {
@@ -147,11 +149,12 @@ impl EmbeddedStore {
             let database =
                 Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(&path)?;
             let (witness, seen) = Witness::open(&folder.join(HEAD)).map_err(|error| Fault::Other(Box::new(error)))?;
-            let revision = prepare(&database, seen)?;
+            let (revision, objects) = prepare(&database, seen)?;
             // The last batch may be on disk without its note, where the process died in between. From now on it is served, and
             // must not be taken back.
             witness.note(revision).map_err(|error| Fault::Other(Box::new(error)))?;
-            Ok(Self { path: path.clone(), database, witness, revision, history_kept: HISTORY_KEPT })
+            let opened = Mutex::new(Some(objects));
+            Ok(Self { path: path.clone(), database, witness, revision, history_kept: HISTORY_KEPT, opened })
         };
         guarded(open).map_err(|fault| {
             let path = path.display().to_string();
@@ -167,6 +170,11 @@ impl EmbeddedStore {
     #[must_use]
     pub fn keeping(self, history_kept: usize) -> Self {
         Self { history_kept, ..self }
+    }
+
+    /// Nothing is done with it half way, so a poisoned lock still guards all of it.
+    fn opened(&self) -> MutexGuard<'_, Option<Vec<Stored>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name(&self) -> String {
@@ -283,9 +291,35 @@ fn share(known: &Arc<str>, name: &mut Arc<str>) {
     }
 }
 
+/// All objects that there are, each held against its checksum, and the records of deletions: their revisions and keys.
+fn read_all(
+    objects: &impl ReadableTable<&'static [u8], &'static [u8]>,
+) -> Result<(Vec<Stored>, Vec<(u64, Vec<u8>)>), Fault> {
+    let mut found = Vec::new();
+    let mut deleted = Vec::new();
+    // Keys ascend, so that neighbours mostly have the same kind and namespace, and share them.
+    let mut last: Option<ObjectKey> = None;
+    for entry in objects.iter()? {
+        let (bytes, sealed) = entry?;
+        let bytes = bytes.value();
+        let mut key = read_key(bytes).ok_or_else(|| damaged("an object's key"))?;
+        if let Some(last) = &last {
+            share(&last.kind, &mut key.kind);
+            share(&last.namespace, &mut key.namespace);
+        }
+        last = Some(key.clone());
+        let stored = open_object(key, bytes, sealed.value())?;
+        match stored.value.is_some() {
+            true => found.push(stored),
+            false => deleted.push((stored.revision.0, bytes.to_vec())),
+        }
+    }
+    Ok((found, deleted))
+}
+
 /// Makes the tables if they are not there, checks the format and that nothing acknowledged is missing, drops records of
-/// deletions, and gives the newest revision. Nothing is written where a check fails.
-fn prepare(database: &Database, seen: Seen) -> Result<Revision, Fault> {
+/// deletions, and gives the newest revision and all objects. Nothing is written where a check fails.
+fn prepare(database: &Database, seen: Seen) -> Result<(Revision, Vec<Stored>), Fault> {
     let transaction = begin(database)?;
     let revision = {
         let mut meta = transaction.open_table(META)?;
@@ -307,33 +341,26 @@ fn prepare(database: &Database, seen: Seen) -> Result<Revision, Fault> {
         }
         newest(read(&meta, b"revision")?.unwrap_or(0), seen)?
     };
-    {
+    let found = {
         let mut objects = transaction.open_table(OBJECTS)?;
         let mut by_revision = transaction.open_table(BY_REVISION)?;
-        let mut deleted = Vec::new();
-        for entry in objects.iter()? {
-            let (bytes, sealed) = entry?;
-            let bytes = bytes.value();
-            let key = read_key(bytes).ok_or_else(|| damaged("an object's key"))?;
-            let stored = open_object(key, bytes, sealed.value())?;
-            if stored.value.is_none() {
-                deleted.push((stored.revision.0, bytes.to_vec()));
-            }
-        }
+        let (found, deleted) = read_all(&objects)?;
         for (revision, bytes) in deleted {
             objects.remove(&bytes[..])?;
             by_revision.remove((revision, &bytes[..]))?;
         }
-    }
+        found
+    };
     transaction.open_table(HISTORY)?;
     transaction.open_table(BY_OBJECT)?;
     transaction.commit()?;
-    Ok(revision)
+    Ok((revision, found))
 }
 
 impl Store for EmbeddedStore {
     fn commit(&mut self, batch: &Batch) -> Result<Revision, StoreError> {
         let revision = Revision(self.revision.0 + 1);
+        *self.opened() = None;
         guarded(|| self.write(batch, revision)).map_err(|fault| match fault {
             Fault::Other(source) => StoreError::Write { path: self.name(), source },
             other => self.read_error(other),
@@ -348,24 +375,11 @@ impl Store for EmbeddedStore {
         let read = || {
             let transaction = self.database.begin_read()?;
             let objects = transaction.open_table(OBJECTS)?;
-            let mut changes = Vec::new();
             if since == Revision(0) {
-                // Everything there is stands in the objects themselves; to look each up by revision would cost more. Keys
-                // ascend, so that neighbours mostly have the same kind and namespace, and share them.
-                let mut last: Option<ObjectKey> = None;
-                for entry in objects.iter()? {
-                    let (bytes, sealed) = entry?;
-                    let mut key = read_key(bytes.value()).ok_or_else(|| damaged("an object's key"))?;
-                    if let Some(last) = &last {
-                        share(&last.kind, &mut key.kind);
-                        share(&last.namespace, &mut key.namespace);
-                    }
-                    last = Some(key.clone());
-                    let stored = open_object(key, bytes.value(), sealed.value())?;
-                    changes.extend(Some(stored).filter(|stored| stored.value.is_some()));
-                }
-                return Ok(changes);
+                // Everything there is stands in the objects themselves; to look each up by revision would cost more.
+                return Ok(read_all(&objects)?.0);
             }
+            let mut changes = Vec::new();
             let by_revision = transaction.open_table(BY_REVISION)?;
             for entry in by_revision.range((since.0.saturating_add(1), &[][..])..)? {
                 let (place, ()) = entry.map(|(place, _)| (place, ()))?;
@@ -380,7 +394,11 @@ impl Store for EmbeddedStore {
             }
             Ok(changes)
         };
-        let mut changes = guarded(read).map_err(|fault| self.read_error(fault))?;
+        let opened = if since == Revision(0) { self.opened().take() } else { None };
+        let mut changes = match opened {
+            Some(opened) => opened,
+            None => guarded(read).map_err(|fault| self.read_error(fault))?,
+        };
         changes.sort_unstable_by(|one, other| (one.revision, &one.key).cmp(&(other.revision, &other.key)));
         Ok(changes)
     }

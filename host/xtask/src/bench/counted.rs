@@ -14,30 +14,53 @@ use berth_core::policy::{Candidates, Job, JobComponent, Offers, Policies, Queue,
 use berth_core::workload::Division;
 use berth_policy::WallClock;
 
-use super::decisions;
+use super::{controller, decisions};
 
 /// Beside the sources of this tool.
 const FILE: &str = "host/xtask/counted.toml";
 /// Share by which a figure may differ.
 const TOLERANCE: f64 = 0.03;
-/// Fleets whose decisions are counted, with decisions before the first that counts and those that do.
-const FLEETS: [(u32, usize, usize); 2] = [(100, 512, 256), (1000, 384, 128)];
-/// The function whose instructions count.
-const MARK: &str = "*decide_marked*";
+/// Something whose instructions and allocations are counted.
+struct Counted {
+    name: &'static str,
+    /// The function whose instructions count.
+    mark: &'static str,
+    /// How often what is counted happens in it.
+    times: u64,
+    /// Gives allocations and bytes.
+    run: fn() -> Result<(usize, usize)>,
+}
+
+/// Decisions of a fleet of so many clusters; and, for each workload, the controller around them.
+const COUNTED: &[Counted] = &[
+    Counted { name: "native-100", mark: "*decide_marked*", times: 256, run: || decisions::fixed(100, 512, 256) },
+    Counted { name: "native-1000", mark: "*decide_marked*", times: 128, run: || decisions::fixed(1000, 384, 128) },
+    Counted {
+        name: "control-decide",
+        mark: "*decide_counted*",
+        times: controller::COUNTED as u64,
+        run: controller::decided,
+    },
+    Counted {
+        name: "control-start",
+        mark: "*start_counted*",
+        times: controller::COUNTED as u64,
+        run: controller::started,
+    },
+];
 const CANDIDATES: u32 = 1000;
 const JOBS: u32 = 100;
 
 /// By section, then name.
 type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Runs the decisions that are counted, and prints their allocations.
+/// Runs what is counted under a name, and prints its allocations.
 ///
 /// # Errors
-/// A plan that was refused.
-pub(super) fn run(clusters: u32) -> Result<()> {
-    let fleet = FLEETS.iter().find(|(known, ..)| *known == clusters);
-    let (_, warm, marked) = *fleet.with_context(|| format!("no fleet of {clusters} clusters is counted"))?;
-    let (allocations, bytes) = decisions::fixed(clusters, warm, marked)?;
+/// A plan that was refused, or whatever else went wrong.
+pub(super) fn run(name: &str) -> Result<()> {
+    let counted = COUNTED.iter().find(|counted| counted.name == name);
+    let (allocations, bytes) = (counted.with_context(|| format!("nothing is counted as {name}"))?.run)()?;
     println!("{allocations} {bytes}");
     Ok(())
 }
@@ -62,7 +85,7 @@ pub(super) fn compare(root: &Path, update: bool) -> Result<()> {
         for (name, value) in values {
             let before = known.get(section).and_then(|values| values.get(name)).copied().unwrap_or(0);
             let change = (*value as f64 / before.max(1) as f64 - 1.0) * 100.0;
-            println!("{section:<13} {name:<12} {value:>12}  {change:>+7.2} %");
+            println!("{section:<13} {name:<14} {value:>12}  {change:>+7.2} %");
         }
     }
     if faults.is_empty() {
@@ -98,13 +121,12 @@ fn count(root: &Path) -> Result<Counts> {
     let mut put = |section: &str, name: &str, value: u64| {
         counts.entry(section.into()).or_default().insert(name.into(), value);
     };
-    for (clusters, _, marked) in FLEETS {
-        let name = format!("native-{clusters}");
-        eprintln!("{name}: instructions and allocations a decision");
-        let (instructions, allocations, bytes) = instructions(clusters)?;
-        put("instructions", &name, instructions / marked as u64);
-        put("allocations", &name, allocations / marked as u64);
-        put("bytes", &name, bytes / marked as u64);
+    for counted in COUNTED {
+        eprintln!("{}: instructions and allocations", counted.name);
+        let (instructions, allocations, bytes) = instructions(counted)?;
+        put("instructions", counted.name, instructions / counted.times);
+        put("allocations", counted.name, allocations / counted.times);
+        put("bytes", counted.name, bytes / counted.times);
     }
     eprintln!("fuel of the policies in policies/");
     for (name, fuel) in fuel(root)? {
@@ -113,15 +135,15 @@ fn count(root: &Path) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Instructions, allocations and bytes of all decisions that count.
-fn instructions(clusters: u32) -> Result<(u64, u64, u64)> {
+/// Instructions, allocations and bytes of all that counts.
+fn instructions(Counted { name, mark, .. }: &Counted) -> Result<(u64, u64, u64)> {
     let program = std::env::current_exe().context("cannot tell this program's path")?;
-    let profile = std::env::temp_dir().join(format!("berth-callgrind-{}-{clusters}", std::process::id()));
+    let profile = std::env::temp_dir().join(format!("berth-callgrind-{}-{name}", std::process::id()));
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", &format!("--toggle-collect={MARK}")])
+        .args(["--tool=callgrind", &format!("--toggle-collect={mark}")])
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(program)
-        .args(["bench", "--counted-run", &clusters.to_string()])
+        .args(["bench", "--counted-run", name])
         .stdin(Stdio::null())
         .output()
         .context("cannot run valgrind; install the package `valgrind`")?;
@@ -132,12 +154,12 @@ fn instructions(clusters: u32) -> Result<(u64, u64, u64)> {
     _ = std::fs::remove_file(&profile);
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
     let total = total.and_then(|total| total.trim().parse().ok()).context("callgrind's profile has no total")?;
-    ensure!(total > 0, "no instruction was counted: is {MARK} still the name of what counts?");
+    ensure!(total > 0, "no instruction was counted: is {mark} still the name of what counts?");
     let numbers = String::from_utf8_lossy(&output.stdout);
     let mut numbers = numbers.split_whitespace().map(str::parse::<u64>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(allocations)), Some(Ok(bytes))) => Ok((total, allocations, bytes)),
-        _ => bail!("the decisions that count did not say what they allocated"),
+        _ => bail!("{name} did not say what it allocated"),
     }
 }
 
@@ -204,7 +226,7 @@ fn fuel(root: &Path) -> Result<Vec<(&'static str, u64)>> {
 
 fn text(counts: &Counts) -> String {
     let mut text = String::from(
-        "# Work counted by `cargo run --release -p xtask -- bench --counted`, a decision or a call; `--update` writes this.\n",
+        "# Work counted by `cargo run --release -p xtask -- bench --counted`, a decision, workload or call; `--update` writes this.\n",
     );
     for (section, values) in counts {
         text.push_str(&format!("\n[{section}]\n"));

@@ -5,6 +5,7 @@
 //! figures alone to stdout.
 
 mod calls;
+mod controller;
 mod counted;
 mod decisions;
 mod durable;
@@ -48,9 +49,9 @@ pub(crate) struct Arguments {
     /// Write what was counted as the figures to compare with
     #[arg(long, requires = "counted")]
     update: bool,
-    /// Run the decisions that are counted, for a counter of instructions around this process
-    #[arg(long, hide = true, value_name = "CLUSTERS")]
-    counted_run: Option<u32>,
+    /// Run what is counted under this name, for a counter of instructions around this process
+    #[arg(long, hide = true, value_name = "NAME")]
+    counted_run: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,8 +99,8 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     if let Some(folder) = &arguments.opened {
         return start::open(folder, arguments.quick);
     }
-    if let Some(clusters) = arguments.counted_run {
-        return counted::run(clusters);
+    if let Some(name) = &arguments.counted_run {
+        return counted::run(name);
     }
     if arguments.counted {
         return counted::compare(root, arguments.update);
