@@ -257,10 +257,8 @@ impl Controller {
         let told = status::step(&self.state, &keys, pass.now);
         for key in keys {
             self.state.note_missing(&key, pass.now);
-            let unwell = self.state.workloads.get(&key).is_some_and(|workload| {
-                let placed = workload.record().is_some_and(|record| !record.placement.shares.is_empty());
-                workload.exists && placed && status::all_ready(&self.state, &key, workload).is_none()
-            });
+        }
+        for (key, unwell) in told.unwell {
             match unwell {
                 true => self.state.unwell.insert(key),
                 false => self.state.unwell.remove(&key),

@@ -137,7 +137,7 @@ pub(crate) struct Dirty {
     /// Room in these pools: nodes, or what is placed there. `None`: in all pools of the cluster.
     pub(crate) rooms: BTreeMap<ClusterName, Option<BTreeSet<PoolName>>>,
     /// Workloads of which other replicas are bound to nodes of a cluster, or placed there.
-    pub(crate) unbound: BTreeSet<(ClusterName, WorkloadKey)>,
+    pub(crate) unbound: BTreeMap<ClusterName, BTreeSet<WorkloadKey>>,
     /// Every workload's policy.
     pub(crate) matching: bool,
     /// Workloads whose policy or manifest changed.
@@ -154,7 +154,9 @@ pub(crate) struct Dirty {
 impl Dirty {
     fn room(&mut self, cluster: &ClusterName, pool: &PoolName) {
         let pools = self.rooms.entry(cluster.clone()).or_insert_with(|| Some(BTreeSet::new()));
-        pools.iter_mut().for_each(|pools| drop(pools.insert(pool.clone())));
+        if let Some(pools) = pools {
+            pools.insert(pool.clone());
+        }
     }
 
     fn all_rooms(&mut self, cluster: &ClusterName) {
@@ -262,11 +264,14 @@ impl State {
         }
         // What a cluster has is not known before it was seen, so nothing can be said to be without room there. All of it is
         // looked at when it is.
-        let mut unbound = std::mem::take(&mut self.dirty.unbound);
-        unbound.retain(|(cluster, _)| !self.unseen(cluster));
-        for (cluster, key) in unbound {
-            let pools = self.count_unbound(&cluster, &key);
-            pools.iter().for_each(|pool| self.dirty.room(&cluster, pool));
+        for (cluster, keys) in std::mem::take(&mut self.dirty.unbound) {
+            if self.unseen(&cluster) {
+                continue;
+            }
+            for key in keys {
+                let pools = self.count_unbound(&cluster, &key);
+                pools.iter().for_each(|pool| self.dirty.room(&cluster, pool));
+            }
             // A cluster that is not declared has no room for what is bound there, either.
             if self.clusters.get(&cluster).is_none_or(|member| member.object.is_none()) {
                 self.dirty.all_rooms(&cluster);

@@ -482,7 +482,8 @@ fn the_same_world_gives_the_same_story() {
 
 /// A gang of one master and so many workers, with a policy for it.
 fn gang(workers: u32) -> String {
-    let pod = "{template: {spec: {containers: [{name: pytorch, image: t:1, resources: {limits: {nvidia.com/gpu: 1}}}]}}";
+    let pod =
+        "{template: {spec: {containers: [{name: pytorch, image: t:1, resources: {limits: {nvidia.com/gpu: 1}}}]}}";
     format!(
         "
 apiVersion: kubeflow.org/v1

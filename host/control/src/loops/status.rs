@@ -15,6 +15,8 @@ pub struct Told {
     /// Workloads all of whose replicas are ready, and were not when this was last told; and those that are no more.
     pub ready: Vec<(WorkloadKey, bool)>,
     pub waiting: Vec<(WorkloadKey, Option<Code>)>,
+    /// Workloads of which something is placed that is not ready, and was when this was last told; and those that are well.
+    pub unwell: Vec<(WorkloadKey, bool)>,
 }
 
 /// `keys`: workloads whose health changed, or that were put off.
@@ -29,6 +31,11 @@ pub fn step(state: &State, keys: &BTreeSet<WorkloadKey>, now: Millis) -> Told {
                 let what = What::WorkloadReady { workload: key.clone(), replicas };
                 told.events.push(Event { at: now, what });
             }
+        }
+        let placed = workload.record().is_some_and(|record| !record.placement.shares.is_empty());
+        let unwell = workload.exists && placed && ready.is_none();
+        if unwell != state.unwell.contains(key) {
+            told.unwell.push((key.clone(), unwell));
         }
         let reason = waits(workload);
         let code = reason.map(|reason| reason.code);

@@ -38,7 +38,7 @@ pub(super) enum Decoded {
     Head(Head),
     Record(Record),
     /// Of Berth's own kinds, but placements.
-    Own(Object),
+    Own(Box<Object>),
     Manifest(Asked),
 }
 
@@ -147,7 +147,7 @@ fn decode(stored: &Stored, matching: &Matching<'_>) -> Result<Decoded, String> {
         Object::Manifest(manifest) => {
             Decoded::Manifest(asked(manifest, &parsed.asked.unwrap_or_default(), stored.revision, matching))
         }
-        own => Decoded::Own(own),
+        own => Decoded::Own(Box::new(own)),
     })
 }
 

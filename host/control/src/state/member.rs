@@ -77,8 +77,8 @@ impl State {
 
     /// Replicas of a component that are ready at a cluster; none while the cluster does not answer.
     pub(crate) fn ready_at(&self, workload: &WorkloadKey, component: u32, cluster: &ClusterName) -> u32 {
-        let reachable = self.clusters.get(cluster).is_some_and(|member| member.reachable);
-        let seen = self.observed(workload, cluster).filter(|_| reachable);
+        let member = self.clusters.get(cluster).filter(|member| member.reachable);
+        let seen = member.and_then(|member| member.workloads.get(workload));
         seen.and_then(|seen| seen.components.get(component as usize)).map_or(0, |seen| seen.ready)
     }
 

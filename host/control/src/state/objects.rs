@@ -52,7 +52,7 @@ impl State {
                 self.plan = head.plan;
                 self.plan_revision = Some(stored.revision);
             }
-            Decoded::Own(object) => self.put(key, object, stored),
+            Decoded::Own(object) => self.put(key, *object, stored),
             Decoded::Manifest(mut asked) => {
                 if asked.class.take().is_some_and(|class| self.classes.insert(&class)) {
                     self.dirty.matching = true;

@@ -79,7 +79,7 @@ impl State {
         member.seen = true;
         if first {
             self.dirty.clusters.insert(name.clone());
-            self.dirty.unbound.extend(member.placed.iter().map(|key| (name.clone(), key.clone())));
+            self.dirty.unbound.entry(name.clone()).or_default().extend(member.placed.iter().cloned());
         }
         member.reachable = seen.reachable;
         member.since = seen.since;
@@ -153,7 +153,7 @@ impl State {
                 };
             }
             if before.as_ref().map(|one| bound(one)) != after.as_ref().map(|one| bound(one)) {
-                self.dirty.unbound.insert((cluster.clone(), key.clone()));
+                self.dirty.unbound.entry(cluster.clone()).or_default().insert(key.clone());
             }
             let known = self.workloads.get_mut(&key).map(|state| &mut state.seen_in);
             match (known, after.is_some()) {
@@ -177,7 +177,10 @@ impl State {
     /// A cluster was lost, or is back: what is placed there is looked at again, and what goes everywhere may go there.
     fn turn(&mut self, cluster: &ClusterName, reachable: bool, first: bool, now: Millis) {
         let Some(member) = self.clusters.get(cluster) else { return };
-        let there: Vec<WorkloadKey> = member.placed.iter().chain(member.workloads.keys()).cloned().collect();
+        // What a cluster shows when it is first seen was noted as it was taken in.
+        let shown = member.workloads.keys().filter(|_| !first);
+        let placed = member.placed.iter().filter(|key| !first || !member.workloads.contains_key(*key));
+        let there: Vec<WorkloadKey> = placed.chain(shown).cloned().collect();
         match first {
             true => self.dirty.unverified.extend(there.iter().cloned()),
             false => self.dirty.manifests.extend(there.iter().cloned()),

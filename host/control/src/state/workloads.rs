@@ -380,7 +380,7 @@ impl State {
     /// is counted once it is.
     fn note_unbound(&mut self, cluster: ClusterName, key: &WorkloadKey) {
         if !self.unseen(&cluster) {
-            self.dirty.unbound.insert((cluster, key.clone()));
+            self.dirty.unbound.entry(cluster).or_default().insert(key.clone());
         }
     }
 
@@ -460,8 +460,11 @@ impl State {
             self.ready_at(key, *component, cluster) < placed
         };
         let known = |place: &(u32, ClusterName)| state.missing.get(place).copied().unwrap_or(now);
-        let missing = places.into_iter().filter(fewer).map(|place| (place.clone(), known(&place))).collect();
-        if let Some(state) = self.workloads.get_mut(key) {
+        let missing: BTreeMap<_, _> =
+            places.into_iter().filter(fewer).map(|place| (place.clone(), known(&place))).collect();
+        if missing != state.missing
+            && let Some(state) = self.workloads.get_mut(key)
+        {
             state.missing = missing;
         }
     }

@@ -291,10 +291,11 @@ fn share(known: &Arc<str>, name: &mut Arc<str>) {
     }
 }
 
+/// Revision and key of a record of a deletion.
+type Deleted = (u64, Vec<u8>);
+
 /// All objects that there are, each held against its checksum, and the records of deletions: their revisions and keys.
-fn read_all(
-    objects: &impl ReadableTable<&'static [u8], &'static [u8]>,
-) -> Result<(Vec<Stored>, Vec<(u64, Vec<u8>)>), Fault> {
+fn read_all(objects: &impl ReadableTable<&'static [u8], &'static [u8]>) -> Result<(Vec<Stored>, Vec<Deleted>), Fault> {
     let mut found = Vec::new();
     let mut deleted = Vec::new();
     // Keys ascend, so that neighbours mostly have the same kind and namespace, and share them.

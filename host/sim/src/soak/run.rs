@@ -160,7 +160,9 @@ impl<'a> Run<'a> {
             let busy = event.is_none_or(|at| at > next) && next.since(now) < MOST_IDLE.1;
             self.idle = if busy && self.counts.actions == before { self.idle + 1 } else { 0 };
             if self.idle > MOST_IDLE.0 {
-                return Err(self.fault("busy", "the loops wake again and again at short notice, and have nothing to do"));
+                return Err(
+                    self.fault("busy", "the loops wake again and again at short notice, and have nothing to do")
+                );
             }
             self.simulation.advance(next);
         }
