@@ -249,8 +249,33 @@ impl State {
         self.queue.ripen(now, self.epoch, self.settings.backoff_ms.0);
     }
 
+    /// The clock was set back. What was done counts as done now at the latest, and nothing is put off for longer than it would
+    /// be from now on: otherwise a request that got lost would not be made again before the clock is where it was.
+    fn set_back(&mut self, now: Millis) {
+        let settings = self.settings.clone();
+        let earlier = |at: &mut Millis| *at = (*at).min(now);
+        for member in self.clusters.values_mut() {
+            member.sent.values_mut().for_each(|(_, at)| earlier(at));
+            member.removing.values_mut().for_each(earlier);
+            member.pools.values_mut().for_each(|pool| earlier(&mut pool.last_added));
+        }
+        self.order_sent.values_mut().for_each(earlier);
+        let again = now.plus(settings.resend_ms);
+        self.recheck = std::mem::take(&mut self.recheck).into_iter().map(|(at, key)| (at.min(again), key)).collect();
+        self.next_migration = self.next_migration.min(now.plus(settings.migration_period_ms));
+        self.next_scan = self.next_scan.min(now.plus(settings.scale_down_scan_ms));
+        self.scan_wake = self.scan_wake.map(|at| at.min(self.next_scan));
+        for workload in self.workloads.values_mut() {
+            workload.missing.values_mut().for_each(earlier);
+        }
+        self.put_off_from(now);
+    }
+
     /// Brings everything that depends on what changed up to date.
     pub(crate) fn settle(&mut self, now: Millis) {
+        if now < self.snapshot.now() {
+            self.set_back(now);
+        }
         self.snapshot.advance(now);
         if std::mem::take(&mut self.dirty.matching) {
             let all: Vec<WorkloadKey> = self.workloads.keys().cloned().collect();

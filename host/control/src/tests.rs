@@ -6,7 +6,7 @@ mod world;
 
 use std::sync::Arc;
 
-use berth_core::ids::{ClusterName, WorkloadKey};
+use berth_core::ids::{ClusterName, Millis, WorkloadKey};
 use berth_core::reason::Code;
 
 use crate::controller::{ApplyOutcome, Refused, Settled, Stuck};
@@ -703,6 +703,22 @@ fn an_expired_order_is_held_until_it_is_cancelled() {
     assert_eq!(scene.provider.orders[&first].1, OrderState::Cancelled, "{:?}", scene.said());
     assert_eq!(scene.nodes("a") + scene.nodes("b"), 1);
     assert_eq!(scene.settled(), Settled::Done);
+}
+
+/// What was sent before the clock was set back counted as sent just now, until the clock was where it had been.
+#[test]
+fn a_clock_that_is_set_back_puts_nothing_off() {
+    let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 1));
+    scene.run_for(120_000);
+    let place = ("a".into(), key("web"));
+    let old = scene.members.applied.get(&place).unwrap().clone();
+    scene.controller.delete(&ObjectKey::from(&key("web")), scene.clock.0).unwrap();
+    scene.step_at_most(usize::MAX);
+    // The request to delete it is lost.
+    scene.members.applied.insert(place.clone(), old);
+    scene.clock.0 = Millis(scene.clock.0.0 - 600_000);
+    scene.run_for(60_000);
+    assert!(!scene.members.applied.contains_key(&place), "{:?}", scene.said());
 }
 
 /// It woke each millisecond until the order was given up.

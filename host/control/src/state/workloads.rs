@@ -450,6 +450,21 @@ impl State {
         self.queue.drop(key);
     }
 
+    /// Puts no workload off for longer than the longest back-off from now.
+    pub(super) fn put_off_from(&mut self, now: Millis) {
+        let latest = now.plus(self.settings.backoff_ms.1);
+        let mut late = Vec::new();
+        for (key, state) in &mut self.workloads {
+            let Some(waiting) = &mut state.waiting else { continue };
+            let tried = waiting.tried.map(|(at, epoch)| (at.min(now), epoch));
+            if waiting.due > latest || tried != waiting.tried {
+                (waiting.due, waiting.tried) = (waiting.due.min(latest), tried);
+                late.push(key.clone());
+            }
+        }
+        late.iter().for_each(|key| self.enqueue(key));
+    }
+
     /// Notes what of a workload is not ready where it is placed.
     pub(crate) fn note_missing(&mut self, key: &WorkloadKey, now: Millis) {
         let Some(state) = self.workloads.get(key) else { return };
