@@ -94,7 +94,13 @@ impl Nodes {
             let here = placed.shares.iter().any(|share| share.cluster == cluster.as_str());
             let Some(work) = mirror.works.get(key).filter(|_| here && !placed.finished) else { continue };
             let runs = mirror.rules(key).is_some_and(|rules| rules.gang && !rules.suspended);
-            if !runs || !placed.reservations.is_empty() {
+            // Nodes on order for its pools may be for it, whoever ordered them: all that is on order counts as room.
+            let here = placed.shares.iter().filter(|share| share.cluster == cluster.as_str());
+            let ordered = |pool: &String| {
+                let held = mirror.placements.values().flat_map(|placed| &placed.reservations);
+                held.into_iter().any(|one| one.cluster == cluster.as_str() && one.pool == *pool)
+            };
+            if !runs || !placed.reservations.is_empty() || here.into_iter().any(|share| ordered(&share.pool)) {
                 continue;
             }
             let shown = seen.workloads.get(key).filter(|shown| shown.finished.is_none());
