@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_control::ports::{ClusterObservation, NodeObservation, Outcome};
-use berth_core::fleet::{Need, OfferingKey};
+use berth_core::fleet::{Need, OfferingKey, PoolSpec};
 use berth_core::ids::{ClusterName, Millis, OrderId, WorkloadKey};
 use berth_core::workload::Shape;
 
@@ -173,6 +173,13 @@ impl Cluster {
     ) {
         if self.nodes.add(name, class, from.0, from.1, now) {
             self.dirty_nodes.insert(name.clone());
+            self.more_room();
+        }
+    }
+
+    /// Gives the nodes of a pool what was changed of it. What runs on them stays.
+    pub(crate) fn set_pool(&mut self, pool: &Arc<PoolSpec>) {
+        if self.nodes.set_pool(pool) {
             self.more_room();
         }
     }

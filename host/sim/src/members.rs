@@ -133,6 +133,15 @@ impl SimMembers {
         self.touched.insert(at.0.clone());
     }
 
+    /// Gives nodes the labels and taints that their pools have now, as whoever runs node pools does.
+    pub(crate) fn set_pools(&mut self, fleet: &Fleet) {
+        for (name, member) in &fleet.clusters {
+            let Some(cluster) = self.clusters.get_mut(name) else { continue };
+            member.pools.values().for_each(|pool| cluster.set_pool(&pool.spec));
+            self.touched.insert(name.clone());
+        }
+    }
+
     /// Removes a node with all that runs on it, and says from which offering it came.
     pub(crate) fn remove_node(&mut self, cluster: &ClusterName, node: &Arc<str>) -> Option<OfferingKey> {
         let now = self.now;

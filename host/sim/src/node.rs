@@ -118,6 +118,16 @@ impl Nodes {
         self.gpu_milli
     }
 
+    /// A pool was changed: its labels and taints are those of its nodes, too. Says whether anything is another.
+    pub(crate) fn set_pool(&mut self, pool: &Arc<PoolSpec>) -> bool {
+        let mut changed = false;
+        for class in self.classes.iter_mut().filter(|class| class.pool.name == pool.name && class.pool != *pool) {
+            class.pool = pool.clone();
+            changed = true;
+        }
+        changed
+    }
+
     /// Adds a node that runs nothing. A name that is there already changes nothing and says false.
     pub(crate) fn add(
         &mut self,

@@ -141,7 +141,8 @@ impl Simulation {
         }
     }
 
-    /// Takes up a changed fleet: new clusters, pools and offerings are added, and those there are keep their nodes.
+    /// Takes up a changed fleet: new clusters, pools and offerings are added, and those there are keep their nodes,
+    /// which get the labels and taints that their pools have now.
     ///
     /// # Errors
     /// The objects do not fit together; nothing changed then.
@@ -161,6 +162,7 @@ impl Simulation {
 
     pub(crate) fn take_over(&mut self, fleet: Fleet) {
         fleet.clusters.keys().for_each(|name| self.members.add_cluster(name));
+        self.members.set_pools(&fleet);
         fleet.offerings.iter().for_each(|(key, config)| self.provider.set_offering(key, config.capacity));
         self.fleet = fleet;
     }

@@ -240,6 +240,27 @@ fn pods_wait_bind_start_and_are_ready() {
     assert!(see(&mut world, "east").nodes.iter().all(|node| node.free["nvidia.com/gpu"] == 1));
 }
 
+/// Nodes kept the labels of when they came, which nobody else could know.
+#[test]
+fn nodes_have_the_labels_that_their_pool_has_now() {
+    let mut world = world("{podStart: 5s..5s}");
+    let (key, bytes, digest) = manifest("Deployment", "web", 1, json!({"cpu": "1"}));
+    let mut value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    value["spec"]["template"]["spec"]["nodeSelector"] = json!({"lane": "slow"});
+    apply(&mut world, "west", &(key.clone(), value.to_string().into_bytes().into(), digest));
+    run(&mut world, 60);
+    assert_eq!(component(&mut world, "west", &key).unschedulable, 1);
+    let mut fleet = fleet();
+    for object in &mut fleet {
+        if let Object::NodePool(pool) = object {
+            pool.spec.labels.insert("lane".into(), "slow".into());
+        }
+    }
+    world.set_fleet(&fleet).unwrap();
+    run(&mut world, 60);
+    assert_eq!(component(&mut world, "west", &key).ready, 1);
+}
+
 #[test]
 fn a_job_ends_after_its_duration_and_gives_its_room_back() {
     let mut world = world("{podStart: 0s}");
