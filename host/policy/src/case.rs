@@ -1,6 +1,6 @@
 //! One decision by itself: a case in, an outcome out, both as JSON. And what can be said of a file without a case.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_core::check::{self, Violation};
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::engine::{Limits, Runtime};
-use crate::load::{self, Description, LoadError, Loaded};
+use crate::load::{self, Compiled, Description, LoadError, Loaded};
 use crate::session::{CallError, Slot};
+use crate::stats::Failure;
 use crate::v0_1;
 
 /// What a policy is asked. `request` and `candidates` go to a placement policy, `queue` to a gang policy and `state` to a
 /// migration policy; exactly what its kind needs must be there.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Case {
-    #[serde(default)]
+    /// All clusters there are.
     pub fleet: Tables,
-    #[serde(default)]
     pub config: Map<String, Value>,
     pub request: Option<Request>,
     pub candidates: Option<Candidates>,
@@ -34,8 +34,8 @@ pub enum CaseError {
     Case(String),
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("the call failed: {0}")]
-    Call(String),
+    #[error("the call failed: {what}")]
+    Call { failure: Failure, what: String },
 }
 
 /// What came out.
@@ -70,20 +70,64 @@ pub struct Inspection {
     pub bytes: u64,
 }
 
+/// A policy file that was compiled and described, to be asked as often as one likes.
+#[derive(Debug)]
+pub struct Trial {
+    runtime: Runtime,
+    file: PathBuf,
+    compiled: Compiled,
+    limits: Limits,
+}
+
+impl Trial {
+    /// # Errors
+    /// Why the file would not be loaded. Configuration and probe come later, see [`Trial::configure`].
+    pub fn open(runtime: &Runtime, file: &Path) -> Result<Self, LoadError> {
+        let limits = Limits::default();
+        let compiled = load::compile(runtime, &load::read(file, limits.file_bytes)?, &limits)?;
+        Ok(Self { runtime: runtime.clone(), file: file.to_owned(), compiled, limits })
+    }
+
+    pub fn inspection(&self) -> Inspection {
+        Inspection {
+            description: self.compiled.description.clone(),
+            interface: v0_1::VERSION,
+            exports: self.compiled.exports.clone(),
+            digest: self.compiled.digest.clone(),
+            bytes: self.compiled.bytes,
+        }
+    }
+
+    /// Configures the policy and lets it take its first decision, as a controller does before a policy is in force.
+    ///
+    /// # Errors
+    /// If its schema refuses the configuration, or the decision fails.
+    pub fn configure(&self, config: &Map<String, Value>) -> Result<Loaded, LoadError> {
+        let name = self.compiled.description.name.clone();
+        let config = Value::Object(config.clone());
+        load::load(&self.runtime, &self.compiled, name, self.file.clone(), &config, self.limits)
+    }
+
+    /// Asks one question in a session of its own, exactly as the host would, limits included.
+    ///
+    /// # Errors
+    /// A case that is no case for this kind, a configuration that is refused, or a call that fails.
+    pub fn ask(&self, case: &Case) -> Result<CaseOutcome, CaseError> {
+        let policy = self.configure(&case.config)?;
+        Conversation { runtime: &self.runtime, policy: &policy, slot: Slot::default() }.ask(case)
+    }
+
+    pub(crate) fn converse<'a>(&'a self, policy: &'a Loaded) -> Conversation<'a> {
+        Conversation { runtime: &self.runtime, policy, slot: Slot::default() }
+    }
+}
+
 /// Describes a policy file.
 ///
 /// # Errors
 /// Why it would not be loaded.
 pub fn inspect(runtime: &Runtime, file: &Path) -> Result<Inspection, LoadError> {
-    let limits = Limits::default();
-    let compiled = load::compile(runtime, &load::read(file, limits.file_bytes)?, &limits)?;
-    Ok(Inspection {
-        description: compiled.description,
-        interface: v0_1::VERSION,
-        exports: compiled.exports,
-        digest: compiled.digest,
-        bytes: compiled.bytes,
-    })
+    Trial::open(runtime, file).map(|trial| trial.inspection())
 }
 
 /// Asks a policy file one question, exactly as the host would, limits included.
@@ -91,35 +135,14 @@ pub fn inspect(runtime: &Runtime, file: &Path) -> Result<Inspection, LoadError> 
 /// # Errors
 /// A case that is no case for this kind, a file that would not be loaded, or a call that fails.
 pub fn run_case(runtime: &Runtime, file: &Path, case: &Case) -> Result<CaseOutcome, CaseError> {
-    let limits = Limits::default();
-    let compiled = load::compile(runtime, &load::read(file, limits.file_bytes)?, &limits)?;
-    let name = compiled.description.name.clone();
-    let config = Value::Object(case.config.clone());
-    let policy = load::load(runtime, &compiled, name, file.to_owned(), &config, limits)?;
-    let run = Run { runtime, policy: &policy, tables: Arc::new(case.fleet.clone()) };
-    match policy.description.kind {
-        Kind::Placement => {
-            let request = present(case.request.as_ref(), "request", Kind::Placement)?;
-            let candidates = present(case.candidates.as_ref(), "candidates", Kind::Placement)?;
-            let candidates = &priced(candidates);
-            check_columns(request, candidates, case.fleet.names.len())?;
-            run.outcome(
-                |session| session.place(request, candidates),
-                |decision| check::check_decision(request, candidates, decision),
-            )
-        }
-        Kind::Gang => {
-            let queue = present(case.queue.as_ref(), "queue", Kind::Gang)?;
-            run.outcome(
-                |session| session.admit(queue),
-                |verdict| check::check_verdict(case.fleet.names.len(), queue, verdict),
-            )
-        }
-        Kind::Migration => {
-            let state = present(case.state.as_ref(), "state", Kind::Migration)?;
-            run.outcome(|session| session.migrate(state), |moves| check::check_moves(state, moves))
-        }
-    }
+    Trial::open(runtime, file)?.ask(case)
+}
+
+/// Questions to one policy, in one session for as long as the fleet only grows and changes.
+pub(crate) struct Conversation<'a> {
+    runtime: &'a Runtime,
+    policy: &'a Loaded,
+    slot: Slot,
 }
 
 fn present<'a, T>(value: Option<&'a T>, field: &str, kind: Kind) -> Result<&'a T, CaseError> {
@@ -146,20 +169,41 @@ fn check_columns(request: &Request, candidates: &Candidates, clusters: usize) ->
     }
 }
 
-struct Run<'a> {
-    runtime: &'a Runtime,
-    policy: &'a Loaded,
-    tables: Arc<Tables>,
-}
+impl Conversation<'_> {
+    pub(crate) fn ask(&mut self, case: &Case) -> Result<CaseOutcome, CaseError> {
+        let clusters = case.fleet.names.len();
+        match self.policy.description.kind {
+            Kind::Placement => {
+                let request = present(case.request.as_ref(), "request", Kind::Placement)?;
+                let candidates = present(case.candidates.as_ref(), "candidates", Kind::Placement)?;
+                let candidates = &priced(candidates);
+                check_columns(request, candidates, clusters)?;
+                self.outcome(
+                    case,
+                    |session| session.place(request, candidates),
+                    |decision| check::check_decision(request, candidates, decision),
+                )
+            }
+            Kind::Gang => {
+                let queue = present(case.queue.as_ref(), "queue", Kind::Gang)?;
+                let check = |verdict: &_| check::check_verdict(clusters, queue, verdict);
+                self.outcome(case, |session| session.admit(queue), check)
+            }
+            Kind::Migration => {
+                let state = present(case.state.as_ref(), "state", Kind::Migration)?;
+                self.outcome(case, |session| session.migrate(state), |moves| check::check_moves(state, moves))
+            }
+        }
+    }
 
-impl Run<'_> {
     fn outcome<T: Serialize>(
-        &self,
+        &mut self,
+        case: &Case,
         call: impl FnOnce(&mut v0_1::Session) -> crate::session::Called<T>,
         check: impl FnOnce(&T) -> Result<(), Violation>,
     ) -> Result<CaseOutcome, CaseError> {
-        let asked = Slot::default().ask(self.runtime, self.policy, &self.tables, call);
-        let (result, fuel) = asked.map_err(|CallError { what, .. }| CaseError::Call(what))?;
+        let asked = self.slot.ask(self.runtime, self.policy, &Arc::new(case.fleet.clone()), call);
+        let (result, fuel) = asked.map_err(|CallError { failure, what }| CaseError::Call { failure, what })?;
         let (answer, problem) = match result {
             Ok(answer) => (Some(answer), None),
             Err(problem) => (None, Some(problem)),
@@ -170,7 +214,7 @@ impl Run<'_> {
             policy: self.policy.name.to_string(),
             version: self.policy.by.version.clone(),
             digest: self.policy.by.digest.clone(),
-            answer: answer.map_err(|error| CaseError::Call(error.to_string()))?,
+            answer: answer.map_err(|error| CaseError::Case(error.to_string()))?,
             problem,
             broken_rule,
             fuel,

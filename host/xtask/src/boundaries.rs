@@ -8,14 +8,15 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// Each crate of the workspace with those of the workspace that it may use. Tests of a crate may use more.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("berth-core", &[]),
     ("berth-api", &["berth-core"]),
     ("berth-policy", &["berth-core"]),
+    ("berth-author", &["berth-core", "berth-policy"]),
     ("berth-control", &["berth-core", "berth-api", "berth-policy"]),
     ("berth-kube", &["berth-core", "berth-api", "berth-policy", "berth-control"]),
     ("berth-sim", &["berth-core", "berth-api", "berth-policy", "berth-control"]),
-    ("berth", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-kube", "berth-sim"]),
+    ("berth", &["berth-core", "berth-api", "berth-author", "berth-policy", "berth-control", "berth-kube", "berth-sim"]),
     ("xtask", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-sim", "berth-tests"]),
     ("berth-input", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-sim", "berth"]),
     ("berth-tests", &["berth-core", "berth-api", "berth-policy", "berth-control", "berth-kube", "berth-sim"]),

@@ -1,4 +1,7 @@
-//! `berth policy`: list what a controller has loaded; look at one file, or try one decision, without a controller.
+//! `berth policy`: list what a controller has loaded; look at one file, or try one decision, without a controller; and
+//! write, build and test a policy.
+
+mod author;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,16 +18,18 @@ use crate::output::text::{dash, short_digest};
 use crate::output::{self, Format, Table};
 use crate::wire::{Items, PolicyRow};
 
-/// List, inspect and try policies
+/// Write, build, test and inspect policies, and list those of a controller
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  berth policy list
-  berth policy inspect policies/cost.wasm
-  berth policy run policies/cost.wasm --input case.json"
+  berth policy new near --kind placement --lang python
+  berth policy build near
+  berth policy test near
+  berth policy inspect near/near.wasm
+  berth policy list"
 )]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
@@ -36,6 +41,9 @@ enum PolicyCommand {
     List(ListArgs),
     Inspect(InspectArgs),
     Run(RunArgs),
+    New(author::NewArgs),
+    Build(author::BuildArgs),
+    Test(author::TestArgs),
 }
 
 /// Show the policies of a running controller: state, digest, calls, failures, and files that were refused
@@ -102,6 +110,9 @@ pub(crate) fn run(args: PolicyArgs) -> anyhow::Result<Exit> {
         PolicyCommand::List(args) => list(&args),
         PolicyCommand::Inspect(args) => inspect(&args),
         PolicyCommand::Run(args) => try_case(&args),
+        PolicyCommand::New(args) => author::new(&args),
+        PolicyCommand::Build(args) => author::build(&args),
+        PolicyCommand::Test(args) => author::test(&args),
     }
 }
 
@@ -195,7 +206,8 @@ fn configuration(schema: Option<&Value>) -> String {
     let field = |(name, schema): (&String, &Value)| {
         let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
         let default = schema.get("default").map(|value| format!(", default {value}")).unwrap_or_default();
-        format!("  {name} ({}{default}): {}\n", text("type"), text("description"))
+        let choices = schema.get("enum").map(Value::to_string);
+        format!("  {name} ({}{default}): {}\n", choices.as_deref().unwrap_or(text("type")), text("description"))
     };
     format!("config\n{}", fields.iter().map(field).collect::<String>())
 }

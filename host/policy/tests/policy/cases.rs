@@ -62,7 +62,7 @@ fn a_broken_rule_and_a_trap_are_told_apart() {
     assert!(outcome.broken_rule.unwrap().contains("which holds 18"));
     case["request"]["labels"] = json!([["misbehave", "trap"]]);
     let error = run(&misbehave(), case.clone()).unwrap_err();
-    assert!(matches!(&error, CaseError::Call(what) if what.contains("it trapped")), "{error}");
+    assert!(matches!(&error, CaseError::Call { what, .. } if what.contains("it trapped")), "{error}");
     case["config"] = json!({ "tag": "x" });
     let error = run(&misbehave(), case).unwrap_err().to_string();
     assert!(error.contains("its configuration is refused at /tag"), "{error}");

@@ -1,0 +1,141 @@
+//! Cases with what is expected of them, as files: questions to one policy, each with its answer.
+//!
+//! ```json
+//! {
+//!   "about": "what it shows, for a person",
+//!   "given": { "fleet": …, "config": …, "request": …, "candidates": … },
+//!   "expect": { "answer": { "assignments": […] } },
+//!   "then": [ { "given": …, "expect": … } ]
+//! }
+//! ```
+//!
+//! What follows under `then` is asked in the same session, so it can show what a policy makes of a fleet that changes.
+//! Holds: answers are compared after both have been read as the types of the interface, bit for bit.
+
+use berth_core::policy::{Decision, Kind, Move, Problem, Verdict};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::case::{Case, CaseError, CaseOutcome, Trial};
+use crate::stats::Failure;
+
+/// A file of one or more questions to one policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseFile {
+    /// What it shows, for a person.
+    #[serde(default)]
+    pub about: String,
+    pub given: Case,
+    pub expect: Expect,
+    /// Asked afterwards, in the same session and with the same configuration.
+    #[serde(default)]
+    pub then: Vec<Step>,
+}
+
+/// One question with its answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub given: Case,
+    pub expect: Expect,
+}
+
+/// What must come out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    /// A decision, a verdict or moves. A field that is left out, such as `terms`, is not compared.
+    Answer(Value),
+    /// The policy gives no answer, for this reason.
+    Problem(Problem),
+    /// The call fails so, or its answer breaks a rule.
+    Failure(Failure),
+    /// The configuration is refused, or the first decision with it fails, for a reason that holds this text.
+    Refused(String),
+}
+
+impl Trial {
+    /// Asks all questions of a file. Returns, for the first whose answer is another one than expected, what differs.
+    ///
+    /// # Errors
+    /// A file that is no case for a policy of this kind.
+    pub fn test(&self, file: &CaseFile) -> Result<Result<(), String>, CaseError> {
+        let steps = std::iter::once((&file.given, &file.expect)).chain(file.then.iter().map(|s| (&s.given, &s.expect)));
+        let policy = match (self.configure(&file.given.config), &file.expect) {
+            (Ok(policy), _) => policy,
+            (Err(error), Expect::Refused(part)) if error.to_string().contains(part.as_str()) => return Ok(Ok(())),
+            (Err(error), expected) => return Ok(Err(differs(expected, &format!("refused: {error}")))),
+        };
+        let kind = policy.description.kind;
+        let mut conversation = self.converse(&policy);
+        for (number, (given, expected)) in steps.enumerate() {
+            if number > 0 && !given.config.is_empty() {
+                let what = "a session keeps its configuration; write it in the first `given` alone";
+                return Err(CaseError::Case(format!("then[{}].given.config: {what}", number - 1)));
+            }
+            let difference = match conversation.ask(given) {
+                Ok(outcome) => compare(kind, expected, &outcome)?,
+                Err(CaseError::Call { failure, .. }) if matches!(expected, Expect::Failure(it) if *it == failure) => {
+                    None
+                }
+                Err(CaseError::Call { failure, what }) => {
+                    Some(differs(expected, &format!("failure {}: {what}", failure.as_str())))
+                }
+                Err(other) => return Err(other),
+            };
+            if let Some(difference) = difference {
+                let place = if number == 0 { String::new() } else { format!("then[{}]: ", number - 1) };
+                return Ok(Err(format!("{place}{difference}")));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+fn differs(expected: &Expect, got: &str) -> String {
+    let expected = serde_json::to_string(expected).unwrap_or_default();
+    format!("expected {expected}, got {got}")
+}
+
+/// What differs, if anything does.
+fn compare(kind: Kind, expected: &Expect, outcome: &CaseOutcome) -> Result<Option<String>, CaseError> {
+    let got = match (&outcome.answer, &outcome.problem, &outcome.broken_rule) {
+        (_, _, Some(rule)) => {
+            let same = matches!(expected, Expect::Failure(Failure::BrokeRule));
+            return Ok((!same).then(|| differs(expected, &format!("failure broke-rule: {rule}"))));
+        }
+        (_, Some(problem), _) => {
+            let same = matches!(expected, Expect::Problem(it) if it == problem);
+            let got = serde_json::to_string(problem).unwrap_or_default();
+            return Ok((!same).then(|| differs(expected, &format!("problem {got}"))));
+        }
+        (answer, None, None) => answer.clone().unwrap_or_default(),
+    };
+    let Expect::Answer(wanted) = expected else {
+        return Ok(Some(differs(expected, &format!("answer {got}"))));
+    };
+    let mut got = got;
+    let mut wanted_typed = match kind {
+        Kind::Placement => typed::<Decision>(wanted),
+        Kind::Gang => typed::<Verdict>(wanted),
+        Kind::Migration => typed::<Vec<Move>>(wanted),
+    }?;
+    if let (Value::Object(got), Value::Object(typed), Value::Object(wanted)) = (&mut got, &mut wanted_typed, wanted) {
+        if let Some(unknown) = wanted.keys().find(|field| !typed.contains_key(*field)) {
+            return Err(CaseError::Case(format!("expect.answer has a field `{unknown}` that no answer has")));
+        }
+        got.retain(|field, _| wanted.contains_key(field));
+        typed.retain(|field, _| wanted.contains_key(field));
+    }
+    // As text, in which 0 and -0 are two numbers, as are all that differ in a bit.
+    let (wanted, got) = (wanted_typed.to_string(), got.to_string());
+    Ok((wanted != got).then(|| format!("expected answer {wanted}, got {got}")))
+}
+
+/// An expected answer as the interface's types write it, so that numbers are written in one way.
+fn typed<T: for<'de> Deserialize<'de> + Serialize>(answer: &Value) -> Result<Value, CaseError> {
+    let typed: Result<T, _> = serde_json::from_value(answer.clone());
+    let written = typed.and_then(|typed| serde_json::to_value(typed));
+    written.map_err(|error| CaseError::Case(format!("expect.answer: {error}")))
+}

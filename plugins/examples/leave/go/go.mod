@@ -1,0 +1,4 @@
+module leave-go
+
+go 1.25
+

@@ -1,0 +1,4 @@
+module region-go
+
+go 1.25
+

@@ -1,0 +1,4 @@
+module smallest-go
+
+go 1.25
+
