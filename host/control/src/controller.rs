@@ -196,7 +196,7 @@ impl Controller {
         if now >= self.state.next_scan {
             let (actions, next) = scaledown::step(&self.state, now);
             self.state.next_scan = now.plus(self.state.settings.scale_down_scan_ms);
-            self.state.scan_wake = next;
+            (self.state.scan_wake, self.state.scan_news) = (next, false);
             return self.carry(actions, pass);
         }
         Ok(true)
@@ -399,6 +399,7 @@ impl Controller {
             wakes.push(state.next_migration);
         }
         wakes.extend(state.scan_wake);
+        wakes.extend(state.scan_news.then_some(state.next_scan));
         wakes.into_iter().min().map(|at| at.max(now.plus(1)))
     }
 }

@@ -113,8 +113,10 @@ pub struct State {
     /// A change that the migration policies have not seen.
     pub(crate) migration_news: bool,
     pub(crate) next_scan: Millis,
-    /// When the next node may become unneeded.
+    /// When the next node may become unneeded, as far as the last scan could tell.
     pub(crate) scan_wake: Option<Millis>,
+    /// A change of nodes, or of what is placed on them, that no scan has seen.
+    pub(crate) scan_news: bool,
 }
 
 /// The last rank.

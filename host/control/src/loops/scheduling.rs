@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_core::check::{Violation, check_plan};
-use berth_core::ids::{Millis, ShapeRow, WorkloadKey};
+use berth_core::ids::{ClusterName, Millis, ShapeRow, WorkloadKey};
 use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, RunningWorkload};
 use berth_core::policy::{How, Kind, Policies, Tables};
 use berth_core::reason::{Code, Reason};
@@ -317,7 +317,7 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
     // A gang runs in one place: nothing of it stays behind, also where it was none when it began to move.
     let gang = grace.is_some_and(|workload| workload.rules.gang);
     let grace = grace.map_or(0, |workload| workload.rules.failover.grace_ms);
-    record.retiring = if gang { Vec::new() } else { old.retiring.clone() };
+    record.retiring = if gang { Vec::new() } else { still_retiring(old, &record) };
     for one in &old.moves {
         let gone = old.placement.at(one.component, &one.cluster);
         let gone = gone.saturating_sub(record.placement.at(one.component, &one.cluster)).min(one.replicas);
@@ -331,6 +331,22 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
         }
     }
     record
+}
+
+/// What goes on retiring. Replicas that are placed again where some retire are those: they stay, and none is started.
+fn still_retiring(old: &Record, new: &Record) -> Vec<Retiring> {
+    let mut back: BTreeMap<(u32, &ClusterName), u32> = BTreeMap::new();
+    let mut retiring = old.retiring.clone();
+    for (one, left) in old.retiring.iter().zip(&mut retiring) {
+        let place = (one.component, &one.cluster);
+        let grown = new.placement.at(place.0, place.1).saturating_sub(old.placement.at(place.0, place.1));
+        let back = back.entry(place).or_insert(grown);
+        let stays = left.replicas.min(*back);
+        *back -= stays;
+        left.replicas -= stays;
+    }
+    retiring.retain(|one| one.replicas > 0);
+    retiring
 }
 
 /// Replicas by cluster before and after, of all components.

@@ -60,6 +60,7 @@ impl State {
         anew: bool,
         now: Millis,
     ) {
+        self.scan_news = true;
         let declared = self.clusters.get(cluster).is_some_and(|member| member.object.is_some());
         let only = only.filter(|_| declared);
         let concerned = |pool: &PoolName| only.is_none_or(|only| only.contains(pool));

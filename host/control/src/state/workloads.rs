@@ -45,8 +45,10 @@ pub struct WorkloadState {
     pub(crate) told: Option<Code>,
     /// Clusters came back that were closed when it was decided.
     pub(crate) reconsider: bool,
-    /// Newest change of clusters that a plan has seen without changing anything.
+    /// Newest change of clusters that a plan has seen.
     pub(crate) topology_seen: Revision,
+    /// When a plan last looked at it.
+    pub(crate) looked_at: Millis,
     /// Whether it is of a kind that holds nothing and need not be placed.
     pub(crate) plain: bool,
 }
@@ -84,6 +86,7 @@ impl Default for WorkloadState {
             told: None,
             reconsider: false,
             topology_seen: Revision(0),
+            looked_at: Millis(0),
             plain: false,
         }
     }
@@ -95,6 +98,15 @@ fn gone() -> Reason {
 
 pub(super) fn no_policy() -> Reason {
     Reason::new(Code::NoPolicy, "no distribution policy selects it")
+}
+
+/// When a decision is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    At(Millis),
+    /// After the first back-off: it was just decided, and not in full.
+    Later,
 }
 
 /// Whether new clusters may get something of it.
@@ -156,9 +168,8 @@ impl WorkloadState {
         lost
     }
 
-    /// Why a decision is due: the reason that stands until there is one, what tells this cause from others, and whether
-    /// it is due at once.
-    fn need(&self, topology: Revision) -> Option<(Reason, String, bool)> {
+    /// Why a decision is due: the reason that stands until there is one, what tells this cause from others, and when.
+    fn need(&self, topology: Revision) -> Option<(Reason, String, Due)> {
         let workload = self.workload.as_ref().ok()?;
         if !self.exists || workload.rules.suspended {
             return None;
@@ -166,26 +177,33 @@ impl WorkloadState {
         let pending = |what: &str| Reason::new(Code::Pending, what);
         let generation = workload.generation;
         let Some((record, revision)) = &self.record else {
-            return Some((pending("no plan has placed it yet"), format!("new {generation}"), true));
+            return Some((pending("no plan has placed it yet"), format!("new {generation}"), Due::Now));
         };
         if record.finished.is_some() {
             return None;
         }
-        let clusters_changed =
-            goes_everywhere(workload) && (self.reconsider || topology > self.topology_seen.max(*revision));
+        let everywhere = goes_everywhere(workload);
+        let clusters_changed = everywhere && (self.reconsider || topology > self.topology_seen);
+        // A cluster that was left gets its part again when its time is over.
+        let closed = record.moves.iter().filter(|one| everywhere && one.until > self.looked_at);
+        let opens = closed.min_by_key(|one| one.until);
         let lost: u32 = self.stranded.values().flatten().map(|share| share.replicas).sum();
         if record.placement.workload_generation != generation {
-            Some((pending("it changed since it was placed"), format!("changed {generation}"), true))
+            Some((pending("it changed since it was placed"), format!("changed {generation}"), Due::Now))
         } else if record.must_move() {
-            Some((pending("replicas are to move"), format!("move {}", revision.0), true))
+            Some((pending("replicas are to move"), format!("move {}", revision.0), Due::Now))
         } else if lost > 0 {
             let what = format!("{lost} replicas lost the room that they were placed in");
-            Some((Reason::new(Code::NoRoom, what), format!("lost {lost}"), true))
+            Some((Reason::new(Code::NoRoom, what), format!("lost {lost}"), Due::Now))
         } else if clusters_changed {
             let cause = format!("clusters {}", topology.0);
-            Some((pending("clusters changed since it was placed"), cause, true))
+            Some((pending("clusters changed since it was placed"), cause, Due::Now))
+        } else if let Some(short) = &record.short {
+            Some((short.clone(), "short".into(), Due::Later))
         } else {
-            Some((record.short.clone()?, "short".into(), false))
+            let one = opens?;
+            let what = format!("replicas were moved away from {}, and may go there again later", one.cluster);
+            Some((pending(&what), format!("opens {}", one.until.0), Due::At(one.until)))
         }
     }
 }
@@ -312,9 +330,11 @@ impl State {
         let old = state.record.take().map(|(record, _)| record);
         let record = record.map(Arc::new);
         state.record = record.clone().map(|record| (record, revision));
-        state.reconsider = false;
         let placed = |record: &Option<Arc<Record>>| record.as_ref().map(|record| record.placement.plan);
         if placed(&old) != placed(&record) {
+            state.reconsider = false;
+            state.topology_seen = revision;
+            state.looked_at = record.as_ref().map_or(now, |record| record.placement.decided_at);
             state.told_ready = false;
             state.stranded.clear();
         }
@@ -410,7 +430,7 @@ impl State {
         let topology = self.topology;
         let backoff = self.settings.backoff_ms;
         let Some(state) = self.workloads.get_mut(key) else { return };
-        let Some((reason, cause, urgent)) = state.need(topology) else {
+        let Some((reason, cause, due)) = state.need(topology) else {
             self.drop_waiting(key);
             return;
         };
@@ -421,13 +441,14 @@ impl State {
             // When the process starts it is not known since when; not before it was last decided.
             (None, Some((record, _))) => now.max(record.placement.decided_at),
         };
+        let (attempts, due, tried) = match due {
+            Due::Now => (0, now, None),
+            Due::At(at) => (0, at, None),
+            Due::Later => (1, now.plus(doubled(backoff, 0)), Some((now, self.epoch))),
+        };
         let waiting = match &old {
             Some(old) if old.cause == cause => old.clone(),
-            _ if urgent => Waiting { since, cause, reason, attempts: 0, due: now, tried: None },
-            _ => {
-                let due = now.plus(doubled(backoff, 0));
-                Waiting { since, cause, reason, attempts: 1, due, tried: Some((now, self.epoch)) }
-            }
+            _ => Waiting { since, cause, reason, attempts, due, tried },
         };
         state.waiting = Some(waiting);
         self.enqueue(key);
@@ -495,9 +516,13 @@ impl State {
         let Some(state) = self.workloads.get_mut(key) else { return };
         state.reconsider = false;
         state.topology_seen = topology;
+        state.looked_at = now;
         let lost = !state.stranded.is_empty();
         self.consider(key, now);
         let Some(waiting) = self.workloads.get(key).and_then(|state| state.waiting.as_ref()) else { return };
+        if waiting.tried.is_none() && waiting.due > now {
+            return;
+        }
         let reason = match lost {
             true => Reason::new(Code::NoRoom, "replicas lost their room, and no other cluster takes them"),
             false => waiting.reason.clone(),
