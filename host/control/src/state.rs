@@ -98,6 +98,8 @@ pub struct State {
     pub(crate) dirty: Dirty,
     /// Workloads whose manifests are looked at again at a time, to see whether a request had an effect.
     pub(crate) recheck: BTreeSet<(Millis, WorkloadKey)>,
+    /// Workloads with replicas that are to move.
+    pub(crate) moving: BTreeSet<WorkloadKey>,
     /// Workloads with replicas that retire.
     pub(crate) retiring: BTreeSet<WorkloadKey>,
     /// Workloads of which something is placed that is not ready.

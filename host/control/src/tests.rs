@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 mod crash;
+mod loss;
 mod world;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use berth_core::placement::PolicyRef;
 use berth_core::policy::{Health, How, Kind, MigrationState, MigrationWorkload, Move, Placed, Policies};
 use berth_core::workload::{Purge, Workload};
 
-use super::write_record;
+use super::{commit_record, write_record};
 use crate::action::Action;
 use crate::event::{Event, What};
 use crate::ports::Batch;
@@ -57,6 +57,22 @@ pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Acti
     actions
 }
 
+/// Moves that no plan could carry out in time lapse: what they were asked for may be over, and the policies look anew.
+pub fn lapse(state: &State, now: Millis) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for key in &state.moving {
+        let record = state.workloads.get(key).and_then(|workload| workload.record.as_ref());
+        let Some((record, revision)) = record.filter(|(record, _)| record.lapses_at().is_some_and(|at| at <= now))
+        else {
+            continue;
+        };
+        let mut next = (**record).clone();
+        next.moves.retain(|one| one.until > now);
+        actions.push(commit_record(&next, *revision, Vec::new()));
+    }
+    actions
+}
+
 /// A row of the question: whose it is.
 #[derive(Debug)]
 struct Row {
@@ -83,8 +99,11 @@ fn question(state: &State, keys: &[&WorkloadKey], now: Millis) -> (MigrationStat
             together: core.rules.gang,
             toleration_ms: core.rules.failover.toleration_ms,
         });
+        // What ran to its end at a cluster is not moved, or it would run again.
+        let ended = |cluster: &&ClusterName| state.observed(key, cluster).is_some_and(|seen| seen.finished.is_some());
+        let running: Vec<&ClusterName> = record.placement.clusters.iter().filter(|cluster| !ended(cluster)).collect();
         for component in 0..core.components.len() as u32 {
-            for cluster in &record.placement.clusters {
+            for cluster in running.iter().copied() {
                 if record.placement.at(component, cluster) > 0
                     && let Some(at) = state.snapshot.cluster_row(cluster.as_str())
                 {

@@ -21,7 +21,7 @@ use crate::action::Action;
 use crate::event::{ClusterReplicas, Event, What};
 use crate::history::{self, DecisionEntry, tables_key};
 use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
-use crate::record::{Record, Reservation, Retiring};
+use crate::record::{Moving, Record, Reservation, Retiring};
 use crate::state::{State, WorkloadState, head_key, objects::Head};
 
 /// Of workloads that are alike and were tried before, how many are tried in one cycle.
@@ -313,21 +313,27 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
     let orders = change.orders.iter().map(|order| Reservation { order: order.clone(), expires_at });
     record.reservations.extend(orders);
     let Some(old) = old else { return record };
-    let grace = state.workloads.get(&change.placement.workload).and_then(|workload| workload.workload.as_ref().ok());
+    let known = state.workloads.get(&change.placement.workload);
+    let lost = |one: &Moving| known.map_or(0, |known| known.lost_at(one.component, &one.cluster));
+    let grace = known.and_then(|workload| workload.workload.as_ref().ok());
     // A gang runs in one place: nothing of it stays behind, also where it was none when it began to move.
     let gang = grace.is_some_and(|workload| workload.rules.gang);
     let grace = grace.map_or(0, |workload| workload.rules.failover.grace_ms);
     record.retiring = if gang { Vec::new() } else { still_retiring(old, &record) };
     for one in &old.moves {
-        let gone = old.placement.at(one.component, &one.cluster);
-        let gone = gone.saturating_sub(record.placement.at(one.component, &one.cluster)).min(one.replicas);
+        let had = old.placement.at(one.component, &one.cluster);
+        let has = record.placement.at(one.component, &one.cluster);
+        // What lost its room does not run, so nothing of it can stay for a while.
+        let gone = had.saturating_sub(has).saturating_sub(lost(one)).min(one.replicas);
         if gone > 0 && one.how == How::Gracefully && !gang {
             let until = now.plus(grace);
             let (component, cluster) = (one.component, one.cluster.clone());
             record.retiring.push(Retiring { component, cluster, replicas: gone, until });
         }
+        // A plan that only gave back what was lost leaves the rest to be moved.
+        let replicas = has.saturating_sub(had.saturating_sub(one.replicas)).min(one.replicas);
         if one.until > now {
-            record.moves.push(crate::record::Moving { replicas: 0, ..one.clone() });
+            record.moves.push(Moving { replicas, ..one.clone() });
         }
     }
     record
@@ -392,4 +398,46 @@ fn why(record: &DecisionRecord) -> String {
     };
     let parts: Vec<String> = chosen.iter().take(FEW).filter_map(one).collect();
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use berth_core::ids::PlanId;
+    use berth_core::native;
+    use berth_core::placement::{Placement, Share};
+
+    use super::*;
+
+    fn record(replicas: u32, retiring: &[u32]) -> Record {
+        let cluster: ClusterName = "a".into();
+        let share = Share { component: 0, cluster: cluster.clone(), pool: "p".into(), replicas };
+        let mut record = Record::new(Placement {
+            workload: WorkloadKey::new("apps/v1/Deployment", "default", "web"),
+            workload_generation: 1,
+            plan: PlanId(1),
+            decided_at: Millis(0),
+            policy: native::policy_ref("cost"),
+            shares: vec![share],
+            clusters: vec![cluster.clone()],
+        });
+        let one =
+            |replicas: &u32| Retiring { component: 0, cluster: cluster.clone(), replicas: *replicas, until: Millis(9) };
+        record.retiring = retiring.iter().map(one).collect();
+        record
+    }
+
+    #[test]
+    fn what_is_placed_where_some_retire_is_what_retires() {
+        let left = |old: &Record, new: u32| -> Vec<u32> {
+            still_retiring(old, &record(new, &[])).iter().map(|one| one.replicas).collect()
+        };
+        let old = record(1, &[2, 3]);
+        assert_eq!(left(&old, 1), [2, 3]);
+        assert_eq!(left(&old, 2), [1, 3]);
+        assert_eq!(left(&old, 4), [2]);
+        assert!(left(&old, 9).is_empty());
+        assert_eq!(left(&old, 0), [2, 3]);
+    }
 }

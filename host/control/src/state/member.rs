@@ -75,10 +75,14 @@ impl State {
         self.clusters.get(cluster)?.workloads.get(workload).map(|seen| &**seen)
     }
 
-    /// Replicas of a component that are ready at a cluster; none while the cluster does not answer.
+    /// Replicas of a component that are ready at a cluster; none while the cluster does not answer, and any number of what
+    /// ran to its end there.
     pub(crate) fn ready_at(&self, workload: &WorkloadKey, component: u32, cluster: &ClusterName) -> u32 {
         let member = self.clusters.get(cluster).filter(|member| member.reachable);
         let seen = member.and_then(|member| member.workloads.get(workload));
+        if seen.is_some_and(|seen| seen.finished.is_some()) {
+            return u32::MAX;
+        }
         seen.and_then(|seen| seen.components.get(component as usize)).map_or(0, |seen| seen.ready)
     }
 

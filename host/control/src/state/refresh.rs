@@ -33,6 +33,9 @@ fn unbound(
     cluster: &ClusterName,
 ) -> Vec<(PoolName, u32)> {
     let shares = record.placement.shares.iter();
+    if seen.is_some_and(|seen| seen.finished.is_some()) {
+        return Vec::new();
+    }
     let here: Vec<&Share> = shares.filter(|share| share.component == component && share.cluster == *cluster).collect();
     let bound = seen.and_then(|seen| seen.components.get(component as usize)).map(|seen| &seen.bound);
     let bound_in = |pool: &PoolName| bound.and_then(|bound| bound.get(pool)).copied().unwrap_or(0);

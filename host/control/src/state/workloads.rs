@@ -134,6 +134,12 @@ impl WorkloadState {
         }
     }
 
+    /// Replicas of a component that have no room at a cluster.
+    pub(crate) fn lost_at(&self, component: u32, cluster: &ClusterName) -> u32 {
+        let lost = self.stranded.get(cluster).into_iter().flatten();
+        lost.filter(|share| share.component == component).map(|share| share.replicas).sum()
+    }
+
     /// Its placement without the shares that have no room.
     pub(crate) fn current(&self) -> Option<Arc<Placement>> {
         let placement = &self.record()?.placement;
@@ -390,6 +396,10 @@ impl State {
         if total(new) < total(old) || orders(new) < orders(old) {
             self.epoch += 1;
         }
+        match new.is_some_and(Record::must_move) {
+            true => self.moving.insert(key.clone()),
+            false => self.moving.remove(key),
+        };
         match new.is_some_and(|record| !record.retiring.is_empty()) {
             true => self.retiring.insert(key.clone()),
             false => self.retiring.remove(key),

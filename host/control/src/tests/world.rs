@@ -28,6 +28,8 @@ pub(super) struct FakeMembers {
     pub(super) applied: BTreeMap<(ClusterName, WorkloadKey), (Manifest, Arc<str>)>,
     changed: BTreeSet<ClusterName>,
     pub(super) finished: BTreeSet<WorkloadKey>,
+    /// Workloads that ran to their end at one cluster.
+    pub(super) finished_at: BTreeSet<(ClusterName, WorkloadKey)>,
     /// Workloads whose pods never become ready.
     pub(super) sick: BTreeSet<(ClusterName, WorkloadKey)>,
 }
@@ -66,8 +68,9 @@ impl FakeMembers {
             let mut workloads = BTreeMap::new();
             let mut busy: BTreeSet<Arc<str>> = BTreeSet::new();
             for ((_, key), (manifest, digest)) in here {
-                let done = self.finished.contains(key);
-                let sick = self.sick.contains(&(name.clone(), key.clone()));
+                let here = (name.clone(), key.clone());
+                let done = self.finished.contains(key) || self.finished_at.contains(&here);
+                let sick = self.sick.contains(&here);
                 let old = before.workloads.get(key);
                 let mut components = Vec::new();
                 for (number, part) in interpret::components(manifest).unwrap().components.iter().enumerate() {
@@ -112,6 +115,12 @@ impl FakeMembers {
         let seen = self.seen.get_mut(cluster).unwrap();
         seen.reachable = reachable;
         seen.since = now;
+        self.changed.insert(cluster.into());
+    }
+
+    /// The first node of a cluster is gone.
+    pub(super) fn lose_node(&mut self, cluster: &str) {
+        self.seen.get_mut(cluster).unwrap().nodes.remove(0);
         self.changed.insert(cluster.into());
     }
 

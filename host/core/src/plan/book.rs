@@ -44,6 +44,17 @@ impl Cycle<'_> {
         tree
     }
 
+    /// The quota tree as if what lost its room were given back.
+    pub(super) fn without_lost(&self, ticket: &Ticket<'_>) -> QuotaTree {
+        let mut tree = self.work.quotas().clone();
+        if let Some(leaf) = ticket.leaf {
+            for (number, lost) in ticket.entry.lost.iter().enumerate().take(ticket.shapes.len()) {
+                tree.refund(leaf, &self.request_of(ticket, number), u64::from(*lost));
+            }
+        }
+        tree
+    }
+
     pub(super) fn refund(&mut self, ticket: &Ticket<'_>) {
         *self.work.quotas_mut() = self.without(ticket);
     }
@@ -59,11 +70,8 @@ impl Cycle<'_> {
         if workload.rules.division == Division::Duplicated && !workload.rules.gang {
             return Ok((sizes.to_vec(), None));
         }
-        let mut tree = self.work.quotas().clone();
         // What lost its room makes room in the quota for what replaces it.
-        for (number, lost) in ticket.entry.lost.iter().enumerate().take(sizes.len()) {
-            tree.refund(leaf, &self.request_of(ticket, number), u64::from(*lost));
-        }
+        let mut tree = self.without_lost(ticket);
         let mut within = Vec::with_capacity(sizes.len());
         let mut short = None;
         for (number, size) in sizes.iter().enumerate() {

@@ -90,7 +90,7 @@ impl Planner {
             cycle.place(&tickets[admitted.ticket], &admitted.sizes, &admitted.except);
         }
 
-        // Phase 4: gangs that lost a part and were not made whole give everything back.
+        // Phase 4: what lost its room, and found no other, is given back; by gangs with everything else.
         for ticket in &tickets {
             cycle.give_back(ticket);
         }

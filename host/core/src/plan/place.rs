@@ -83,6 +83,9 @@ impl Cycle<'_> {
         // Phase 4: what of it is within the budget, and for Duplicated within the quota.
         let mut targets = targets(&feasible.candidates, request.components.len(), &decision);
         self.trim(ticket, &candidates, &mut targets, &mut short);
+        if workload.rules.division == Division::Duplicated && !workload.rules.gang {
+            short = short.or_else(|| self.left_out(&feasible.passed));
+        }
 
         let total = |number: usize| targets.iter().map(|target| u64::from(target.replicas[number])).sum::<u64>();
         let less = (0..ticket.shapes.len()).any(|number| total(number) < u64::from(runs(number)));
@@ -99,6 +102,21 @@ impl Cycle<'_> {
             Ok(booked) => self.conclude(ticket, booked, by, short, record),
             Err(reason) => self.wait(&workload.key, short.unwrap_or(reason), Some(record)),
         }
+    }
+
+    /// Clusters that a workload should go to, too, and that have no room for it now.
+    fn left_out(&self, passed: &PassedOver) -> Option<Reason> {
+        const FEW: usize = 3;
+        let full = [Code::NoRoom, Code::NoStock, Code::PoolAtMaximum, Code::ElasticityOff, Code::Behind];
+        let rows: Vec<_> = passed.rows().filter(|rows| full.contains(&rows.code)).collect();
+        let clusters = rows.iter().flat_map(|rows| rows.clusters.iter());
+        let names: Vec<ClusterName> =
+            clusters.take(FEW).filter_map(|row| self.cluster_name(ClusterRow(row as u32))).collect();
+        let names: Vec<&str> = names.iter().map(ClusterName::as_str).collect();
+        let count: usize = rows.iter().map(|rows| rows.clusters.len()).sum();
+        let more = if count > names.len() { ", …" } else { "" };
+        let message = format!("{count} of the clusters that it goes to have no room: {}{more}", names.join(", "));
+        rows.first().map(|first| Reason::new(first.code, message))
     }
 
     /// Objects without replicas go to every cluster that the rules select.
@@ -396,9 +414,8 @@ impl Cycle<'_> {
             (&current.shares, &current.clusters) == (&shares, &clusters)
                 && current.workload_generation == workload.generation
         };
-        // A gang that is whole in a smaller size runs in that size, and nothing waits for the rest where it was.
-        let smaller = ticket.entry.has_lost() && workload.rules.gang;
-        if current.is_some_and(same) && !smaller {
+        // What lost its room is not waited for where it was.
+        if current.is_some_and(same) && !ticket.entry.has_lost() {
             if let Some(short) = short {
                 self.wait(&workload.key, short, Some(record));
             }

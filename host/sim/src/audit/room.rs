@@ -309,6 +309,9 @@ fn unbound(
     share: &super::record::Share,
     seen: Option<&berth_control::ports::WorkloadObservation>,
 ) -> u64 {
+    if seen.is_some_and(|seen| seen.finished.is_some()) {
+        return 0;
+    }
     let (component, cluster) = (share.component, share.cluster.as_str());
     let bound = seen.and_then(|seen| seen.components.get(component as usize)).map(|at| &at.bound);
     let all: u64 = bound.iter().flat_map(|bound| bound.values()).map(|count| u64::from(*count)).sum();
