@@ -20,6 +20,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    author,
     crash,
     example,
     policies,

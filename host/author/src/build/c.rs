@@ -40,6 +40,8 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
         }
     };
     let module = scratch.join("policy.wasm");
+    // Each session has its own stack; zig would give it 16 MiB.
+    compiler.arg("-Wl,-z,stack-size=262144");
     compiler
         .args(["-O2", "-s", "-mexec-model=reactor", "-std=gnu17", "-Wall", "-I"])
         .arg(&scratch)
