@@ -172,10 +172,6 @@ impl Controller {
         if !self.carry(actions, pass)? {
             return Ok(false);
         }
-        let actions = migration::lapse(&self.state, now);
-        if !self.carry(actions, pass)? {
-            return Ok(false);
-        }
         if migration::due(&self.state, now) {
             self.state.migration_news = false;
             self.state.next_migration = now.plus(self.state.settings.migration_period_ms);
@@ -396,7 +392,6 @@ impl Controller {
         }
         let resend = state.order_sent.values().map(|at| at.plus(settings.resend_ms));
         wakes.extend(resend.filter(|at| *at > now));
-        wakes.extend(state.moving.iter().filter_map(|key| state.record(key)?.lapses_at()));
         for key in &state.retiring {
             wakes.extend(state.record(key).into_iter().flat_map(|record| &record.retiring).map(|one| one.until));
         }

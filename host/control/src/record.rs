@@ -52,7 +52,8 @@ pub struct Moving {
     pub how: How,
     pub reason: String,
     pub by: PolicyRef,
-    /// Until then the cluster gets no more of this component; replicas that have not left by then stay.
+    /// Until then the cluster gets no more of this component; replicas that have not left by then stay, unless they are
+    /// still asked to leave.
     pub until: Millis,
 }
 
@@ -97,11 +98,6 @@ impl Record {
     /// Whether a move waits for a plan.
     pub fn must_move(&self) -> bool {
         self.moves.iter().any(|one| one.replicas > 0)
-    }
-
-    /// When the first of the moves that wait for a plan lapses.
-    pub fn lapses_at(&self) -> Option<Millis> {
-        self.moves.iter().filter(|one| one.replicas > 0).map(|one| one.until).min()
     }
 
     /// The moves as a plan is told them: what has to leave, and clusters that get no more for a while.

@@ -3,7 +3,7 @@
 //! Moves are written into the placement's record before anything follows from them, so that a crash forgets none; the next
 //! planning cycle decides where the replicas go. The cluster that is left gets no more of that workload for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_core::check::check_moves;
@@ -27,7 +27,7 @@ pub fn due(state: &State, now: Millis) -> bool {
 
 /// Whether a look later could find something that a look now does not, because time passes.
 pub(crate) fn troubled(state: &State) -> bool {
-    !state.unwell.is_empty()
+    !state.unwell.is_empty() || !state.moving.is_empty()
 }
 
 /// Asks every migration policy that some workload is bound to.
@@ -47,25 +47,25 @@ pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Acti
     if !named.is_empty() {
         policies.begin();
     }
-    let mut actions = Vec::new();
+    let (mut actions, mut asked) = (Vec::new(), BTreeSet::new());
     for (policy, keys) in named {
         let (question, rows) = question(state, &keys, now);
         if !question.placed.workload.is_empty() {
-            ask(state, policies, policy.as_ref(), &question, &rows, now, &mut actions);
+            let answer = ask(state, policies, policy.as_ref(), &question, now, &mut actions);
+            asked.extend(record_moves(state, answer, &rows, now, &mut actions));
         }
     }
+    actions.extend(lapse(state, &asked, now));
     actions
 }
 
-/// Moves that no plan could carry out in time lapse: what they were asked for may be over, and the policies look anew.
-pub fn lapse(state: &State, now: Millis) -> Vec<Action> {
+/// Moves that no plan could carry out in time lapse where no policy asks for them any more. `asked`: what they ask to move.
+fn lapse(state: &State, asked: &BTreeSet<WorkloadKey>, now: Millis) -> Vec<Action> {
     let mut actions = Vec::new();
-    for key in &state.moving {
+    for key in state.moving.iter().filter(|key| !asked.contains(key)) {
         let record = state.workloads.get(key).and_then(|workload| workload.record.as_ref());
-        let Some((record, revision)) = record.filter(|(record, _)| record.lapses_at().is_some_and(|at| at <= now))
-        else {
-            continue;
-        };
+        let late = |record: &Record| record.moves.iter().any(|one| one.replicas > 0 && one.until <= now);
+        let Some((record, revision)) = record.filter(|(record, _)| late(record)) else { continue };
         let mut next = (**record).clone();
         next.moves.retain(|one| one.until > now);
         actions.push(commit_record(&next, *revision, Vec::new()));
@@ -186,10 +186,9 @@ fn ask(
     policies: &mut dyn Policies,
     named: Option<&PolicyName>,
     question: &MigrationState,
-    rows: &[Row],
     now: Millis,
     actions: &mut Vec<Action>,
-) {
+) -> (PolicyRef, Vec<Move>) {
     let tables = state.snapshot.tables().clone();
     let answer = policies.migrate(named, &tables, question);
     let mut by = answer.by;
@@ -208,18 +207,24 @@ fn ask(
     if let Some((policy, what)) = failed {
         actions.push(Action::Emit(Event { at: now, what: What::PolicyFailed { policy, workload: None, what } }));
     }
-    actions.extend(record_moves(state, &by, &moves, rows, now));
+    (by, moves)
 }
 
-/// Writes moves into the records of their workloads, one commit for each.
-fn record_moves(state: &State, by: &PolicyRef, moves: &[Move], rows: &[Row], now: Millis) -> Vec<Action> {
+/// Writes moves into the records of their workloads, one commit for each; and says of which workloads any are asked for.
+fn record_moves(
+    state: &State,
+    (by, moves): (PolicyRef, Vec<Move>),
+    rows: &[Row],
+    now: Millis,
+    actions: &mut Vec<Action>,
+) -> BTreeSet<WorkloadKey> {
     let mut by_workload: BTreeMap<&WorkloadKey, Vec<(&Row, &Move)>> = BTreeMap::new();
     for one in moves.iter().filter(|one| one.replicas > 0) {
         if let Some(row) = rows.get(one.row as usize) {
             by_workload.entry(&row.workload).or_default().push((row, one));
         }
     }
-    let mut actions = Vec::new();
+    let asked = by_workload.keys().map(|key| (*key).clone()).collect();
     for (key, moves) in by_workload {
         let Some(workload) = state.workloads.get(key) else { continue };
         let Some((record, revision)) = &workload.record else { continue };
@@ -257,5 +262,5 @@ fn record_moves(state: &State, by: &PolicyRef, moves: &[Move], rows: &[Row], now
         let batch = Batch { writes: vec![write_record(&next, Some(*revision))], history: Vec::new() };
         actions.push(Action::Commit { batch, events });
     }
-    actions
+    asked
 }

@@ -74,18 +74,24 @@ fn class(state: &State, workload: &Workload) -> Class {
     (shapes, workload.priority, workload.rules.policy.clone(), workload.key.namespace.clone())
 }
 
-/// The workloads that a cycle decides, in the order of the queue, and those that are alike to ones it decides.
-fn batch(state: &State) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>) {
+/// The workloads that a cycle decides, in the order of the queue, and those that are alike to ones it decides. None if no one
+/// of them is ripe: what was decided a moment ago is not decided again until something is.
+fn batch(state: &State, now: Millis) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>) {
     let mut classes: BTreeMap<Class, (usize, WorkloadKey)> = BTreeMap::new();
-    let (mut chosen, mut alike) = (Vec::new(), BTreeMap::new());
-    for key in state.queue.ripe().filter(|key| !state.ended.contains(key)) {
+    let (mut chosen, mut alike, mut due) = (Vec::new(), BTreeMap::new(), 0);
+    for (key, ripe) in state.queue.ripe().filter(|(key, _)| !state.ended.contains(key)) {
         let Some(WorkloadState { waiting: Some(waiting), workload: Ok(workload), .. }) = state.workloads.get(&key)
         else {
             continue;
         };
-        if chosen.len() >= state.settings.gang_batch {
+        // A gang for which a plan was just refused is no head of the queue, or every plan would be refused for it.
+        if waiting.reason.code == Code::PlanRefused && waiting.due > now {
+            continue;
+        }
+        if due >= state.settings.gang_batch {
             break;
         }
+        due += usize::from(ripe);
         let (count, last) = classes.entry(class(state, workload)).or_insert_with(|| (0, key.clone()));
         if *count >= ALIKE && waiting.attempts > 0 {
             alike.insert(key, last.clone());
@@ -95,7 +101,7 @@ fn batch(state: &State) -> (Vec<WorkloadKey>, BTreeMap<WorkloadKey, WorkloadKey>
             chosen.push(key);
         }
     }
-    (chosen, alike)
+    if due == 0 { (Vec::new(), BTreeMap::new()) } else { (chosen, alike) }
 }
 
 impl Scheduler {
@@ -106,7 +112,7 @@ impl Scheduler {
 
     /// Decides what is due. The caller carries the actions out, and then notes what waits.
     pub fn step(&mut self, state: &State, policies: &mut dyn Policies, now: Millis) -> Cycle {
-        let (keys, alike) = batch(state);
+        let (keys, alike) = batch(state, now);
         if keys.is_empty() {
             return Cycle::default();
         }
@@ -314,7 +320,11 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
     record.reservations.extend(orders);
     let Some(old) = old else { return record };
     let known = state.workloads.get(&change.placement.workload);
-    let lost = |one: &Moving| known.map_or(0, |known| known.lost_at(one.component, &one.cluster));
+    let bound = |one: &Moving| {
+        let seen = state.observed(&change.placement.workload, &one.cluster);
+        let seen = seen.and_then(|seen| seen.components.get(one.component as usize));
+        seen.map_or(0, |seen| seen.bound.values().sum::<u32>())
+    };
     let grace = known.and_then(|workload| workload.workload.as_ref().ok());
     // A gang runs in one place: nothing of it stays behind, also where it was none when it began to move.
     let gang = grace.is_some_and(|workload| workload.rules.gang);
@@ -323,8 +333,8 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
     for one in &old.moves {
         let had = old.placement.at(one.component, &one.cluster);
         let has = record.placement.at(one.component, &one.cluster);
-        // What lost its room does not run, so nothing of it can stay for a while.
-        let gone = had.saturating_sub(has).saturating_sub(lost(one)).min(one.replicas);
+        // Only what runs can stay for a while.
+        let gone = had.saturating_sub(has).min(one.replicas).min(bound(one).saturating_sub(has));
         if gone > 0 && one.how == How::Gracefully && !gang {
             let until = now.plus(grace);
             let (component, cluster) = (one.component, one.cluster.clone());

@@ -35,22 +35,34 @@ impl PartialEq for Kind {
 
 impl Eq for Kind {}
 
-/// Names of nodes by pool and kind. No kind is empty.
+/// Names of nodes by pool. No kind is empty.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Groups(BTreeMap<PoolName, BTreeMap<Kind, BTreeSet<Arc<str>>>>);
+pub(crate) struct Groups {
+    open: BTreeMap<PoolName, BTreeMap<Kind, BTreeSet<Arc<str>>>>,
+    /// Nodes without room, which count for the pool's maximum.
+    shut: BTreeMap<PoolName, BTreeSet<Arc<str>>>,
+}
 
 impl Groups {
-    pub(crate) fn add(&mut self, node: &Arc<NodeObservation>) {
-        if !self.0.contains_key(&node.pool) {
-            self.0.insert(node.pool.clone(), BTreeMap::new());
+    /// `open`: whether pods can be bound to it.
+    pub(crate) fn add(&mut self, node: &Arc<NodeObservation>, open: bool) {
+        if !open {
+            self.shut.entry(node.pool.clone()).or_default().insert(node.name.clone());
+            return;
         }
-        let Some(pool) = self.0.get_mut(&node.pool) else { return };
+        if !self.open.contains_key(&node.pool) {
+            self.open.insert(node.pool.clone(), BTreeMap::new());
+        }
+        let Some(pool) = self.open.get_mut(&node.pool) else { return };
         pool.entry(Kind(node.clone())).or_default().insert(node.name.clone());
     }
 
     /// `node` must be what was added under its name.
     pub(crate) fn remove(&mut self, node: &Arc<NodeObservation>) {
-        let Some(pool) = self.0.get_mut(&node.pool) else { return };
+        if self.shut.get_mut(&node.pool).is_some_and(|names| names.remove(&node.name)) {
+            return;
+        }
+        let Some(pool) = self.open.get_mut(&node.pool) else { return };
         let kind = Kind(node.clone());
         let Some(names) = pool.get_mut(&kind) else { return };
         names.remove(&node.name);
@@ -59,9 +71,14 @@ impl Groups {
         }
     }
 
+    /// Nodes of a pool without room.
+    pub(crate) fn shut(&self, pool: &PoolName) -> u32 {
+        self.shut.get(pool).map_or(0, |names| names.len() as u32)
+    }
+
     /// One node of each kind in a pool, and how many there are; in the order of the first name of each.
     pub(crate) fn of(&self, pool: &PoolName) -> Vec<(Arc<NodeObservation>, u32)> {
-        let kinds = self.0.get(pool).into_iter().flatten();
+        let kinds = self.open.get(pool).into_iter().flatten();
         let mut found: Vec<(&Arc<str>, &Kind, usize)> =
             kinds.filter_map(|(kind, names)| Some((names.first()?, kind, names.len()))).collect();
         found.sort_unstable_by_key(|(name, ..)| *name);
@@ -135,7 +152,7 @@ mod tests {
     fn alike_nodes_stand_together_in_the_order_of_their_first() {
         let mut groups = Groups::default();
         let nodes = [node("a", 2), node("b", 1), node("c", 2)];
-        nodes.iter().for_each(|node| groups.add(node));
+        nodes.iter().for_each(|node| groups.add(node, true));
         let found = |groups: &Groups| -> Vec<(u64, u32)> {
             groups.of(&"p".into()).into_iter().map(|(node, count)| (node.free["cpu"], count)).collect()
         };

@@ -106,8 +106,10 @@ impl State {
                 member.groups.remove(before);
             }
             match after {
-                Some(after) if after.ready && !member.removing.contains_key(&after.name) => member.groups.add(after),
-                Some(_) => {}
+                Some(after) => {
+                    let open = after.ready && !member.removing.contains_key(&after.name);
+                    member.groups.add(after, open);
+                }
                 None => _ = before.as_ref().and_then(|gone| member.removing.remove(&gone.name)),
             }
             let Some(after) = after else { continue };
@@ -135,6 +137,7 @@ impl State {
         member.removing.insert(node.clone(), now);
         if let Ok(at) = member.nodes.binary_search_by(|seen| seen.name.cmp(node)) {
             member.groups.remove(&member.nodes[at]);
+            member.groups.add(&member.nodes[at], false);
             self.dirty.room(cluster, &member.nodes[at].pool);
         }
     }

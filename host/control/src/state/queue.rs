@@ -97,8 +97,8 @@ impl Queue {
     }
 
     /// Those that are ripe, in the order in which they are decided. A gang policy must see the head of its queue, or others
-    /// would be let past it: with a gang among them come those that are not ripe, too.
-    pub(crate) fn ripe(&self) -> impl Iterator<Item = WorkloadKey> + '_ {
+    /// would be let past it: with a gang among them come those that are not ripe, too. With each stands whether it is ripe.
+    pub(crate) fn ripe(&self) -> impl Iterator<Item = (WorkloadKey, bool)> + '_ {
         let mut early: Vec<Rank> = Vec::new();
         if self.ripe_gangs > 0 {
             early.extend(self.gangs.iter().filter_map(|key| Some(rank(key, self.places.get(key)?))));
@@ -111,7 +111,7 @@ impl Queue {
                 (one, _) => one.is_some(),
             };
             let next = if first { early.next() } else { ripe.next().cloned() };
-            next.map(|(_, _, key)| key)
+            next.map(|(_, _, key)| (key, !first))
         })
     }
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn ripe(queue: &Queue) -> Vec<String> {
-        queue.ripe().map(|key| key.name.to_string()).collect()
+        queue.ripe().map(|(key, _)| key.name.to_string()).collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use berth_api::to_core;
 use berth_core::fleet::{Free, InFlight, ObservedNodes, Offering, OfferingKey, PoolInput, Stock, StockState};
 use berth_core::ids::{ClusterName, Millis, OfferingRow, PoolName, PoolRow, ShapeRow, WorkloadKey};
 use berth_core::placement::Share;
-use berth_core::resources::NamedAmounts;
+use berth_core::resources::{Amounts, NamedAmounts};
 use berth_core::workload::Shape;
 
 use super::{State, WorkloadState};
@@ -178,7 +178,8 @@ impl State {
         offerings: &[OfferingRow],
         unbound: &[Unbound],
     ) -> Option<PoolInput> {
-        let alike = self.clusters.get(cluster)?.groups.of(pool);
+        let groups = &self.clusters.get(cluster)?.groups;
+        let (alike, shut) = (groups.of(pool), groups.shut(pool));
         // Nodes in flight of an offering that the pool may not use any more, or that is gone, still come.
         let in_flight: Vec<InFlight> = self
             .in_flight(cluster, pool)
@@ -188,6 +189,12 @@ impl State {
         let mut observed: Vec<ObservedNodes> = Vec::with_capacity(alike.len());
         for (node, count) in alike {
             observed.push(ObservedNodes { count, ..self.observed_node(&node, offerings) });
+        }
+        // One that is not ready, or was told to go, has no room, and may be there for long.
+        if shut > 0 {
+            let (instance_type, zone, offering) = ("".into(), "".into(), None);
+            let (allocatable, free) = (Amounts::default(), Free::default());
+            observed.push(ObservedNodes { instance_type, zone, offering, allocatable, free, count: shut });
         }
         let mut shapes: BTreeMap<Arc<Shape>, u32> = BTreeMap::new();
         for one in unbound {

@@ -134,12 +134,6 @@ impl WorkloadState {
         }
     }
 
-    /// Replicas of a component that have no room at a cluster.
-    pub(crate) fn lost_at(&self, component: u32, cluster: &ClusterName) -> u32 {
-        let lost = self.stranded.get(cluster).into_iter().flatten();
-        lost.filter(|share| share.component == component).map(|share| share.replicas).sum()
-    }
-
     /// Its placement without the shares that have no room.
     pub(crate) fn current(&self) -> Option<Arc<Placement>> {
         let placement = &self.record()?.placement;

@@ -118,3 +118,18 @@ fn a_node_that_becomes_idle_right_after_a_scan_is_found_in_time() {
     let removed = scene.log.0.iter().find(|event| matches!(event.what, What::NodesRemoved { .. })).unwrap();
     assert!(removed.at.0 < START + 60_000 + 900_000, "{removed}");
 }
+
+#[test]
+fn a_node_that_was_told_to_go_counts_until_it_is_gone() {
+    let mut scene = scene(&[("a", 1.0)], &deployment("web", 1));
+    scene.apply(&fixed("a", 2));
+    scene.add_nodes("a", "a-gpu", 2);
+    // Every request to remove a node gets lost.
+    scene.provider.deaf = u32::MAX;
+    scene.run_for(1_800_000);
+    assert!(scene.heard("nodes down"), "{:?}", scene.said());
+    assert_eq!(scene.nodes("a"), 2);
+    scene.controller.scale(&key("web"), 2, scene.clock.0).unwrap();
+    scene.run_for(600_000);
+    assert_eq!(scene.nodes("a"), 2, "the pool has two nodes at most: {:?}", scene.said());
+}

@@ -58,6 +58,19 @@ struct Check<'a> {
     nodes: BTreeMap<(PoolRow, OfferingRow), u32>,
 }
 
+/// Whether a placement has nothing that another does not have, and was decided for the same.
+fn is_rest_of(placement: &Placement, other: &Placement) -> bool {
+    let had = |share: &crate::placement::Share| {
+        let same = |one: &&crate::placement::Share| {
+            (one.component, &one.cluster, &one.pool) == (share.component, &share.cluster, &share.pool)
+        };
+        other.shares.iter().find(same).is_some_and(|one| one.replicas >= share.replicas)
+    };
+    placement.workload_generation == other.workload_generation
+        && placement.shares.iter().all(had)
+        && placement.clusters.iter().all(|cluster| other.clusters.contains(cluster))
+}
+
 impl<'a> Check<'a> {
     fn malformed(&mut self, workload: &Workload, what: String) {
         self.found.push(Violation::Malformed { workload: workload.key.clone(), what });
@@ -84,10 +97,14 @@ impl<'a> Check<'a> {
                 self.malformed(workload, format!("cluster {} gets replicas and no manifest", share.cluster));
             }
         }
-        self.numbers(workload, placement);
-        self.spread(workload, current, placement);
-        for cluster in &placement.clusters {
-            self.cluster(workload, current, placement, cluster);
+        if placement.workload_generation == workload.generation {
+            self.numbers(workload, placement);
+            self.spread(workload, current, placement);
+            for cluster in &placement.clusters {
+                self.cluster(workload, current, placement, cluster);
+            }
+        } else if !current.is_some_and(|current| is_rest_of(placement, current)) {
+            self.malformed(workload, "is not for what the workload is now, and not the rest of what it had".into());
         }
         self.grow(workload, current, placement);
         for order in &change.orders {

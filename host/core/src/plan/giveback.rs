@@ -38,7 +38,7 @@ impl Cycle<'_> {
         };
         let placement = Placement {
             workload: workload.key.clone(),
-            workload_generation: workload.generation,
+            workload_generation: record.workload_generation,
             plan: self.id,
             decided_at: self.input.now,
             policy: record.by.clone(),
@@ -92,7 +92,10 @@ impl Cycle<'_> {
         let mut passed = refused.map(|record| record.passed.clone()).unwrap_or_default();
         rows.iter().for_each(|row| passed.remove(row.0));
         let candidates = Candidates { cluster: rows.iter().map(|row| row.0).collect(), ..Candidates::default() };
-        self.hosts(ticket, candidates, passed, Ok(Decision { assignments, terms: Vec::new() }))
+        let record = self.hosts(ticket, candidates, passed, Ok(Decision { assignments, terms: Vec::new() }));
+        // Nothing was decided for what the workload has become since.
+        let workload_generation = current.workload_generation;
+        Arc::new(DecisionRecord { workload_generation, ..Arc::unwrap_or_clone(record) })
     }
 
     /// The record of a decision that no policy took.
@@ -111,7 +114,7 @@ impl Cycle<'_> {
     }
 }
 
-/// Whether what is left may stay: it was decided for what the workload is now, and no component is below its floor.
+/// Whether what is left may stay: no component of what it was decided for is below its floor.
 fn is_kept(ticket: &Ticket<'_>, current: &Placement) -> bool {
     let workload = &ticket.entry.workload;
     let whole = |number: usize| {
@@ -121,6 +124,8 @@ fn is_kept(ticket: &Ticket<'_>, current: &Placement) -> bool {
             _ => current.total(component) >= least,
         }
     };
-    let floors = current.shares.is_empty() || (0..workload.components.len()).all(whole);
-    current.workload_generation == workload.generation && floors
+    if current.workload_generation != workload.generation {
+        return current.shares.iter().all(|share| (share.component as usize) < workload.components.len());
+    }
+    current.shares.is_empty() || (0..workload.components.len()).all(whole)
 }
