@@ -42,25 +42,32 @@ pub(crate) fn left_out(what: &str, why: &AuthorError) {
     writeln!(std::io::stderr(), "NOT TESTED: {what}: {why}; {}", why.hint()).unwrap();
 }
 
+/// Where a project's component is kept, by the state of its sources.
+pub(crate) fn kept(project: &Project) -> PathBuf {
+    let name = format!("{}-{}-{}.wasm", project.name, project.language, digest(project));
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
 /// The component of an example, built where it was not yet; `None` where there is no tool for it.
-pub(crate) fn component(policy: &str, language: &str) -> Option<PathBuf> {
+fn component(policy: &str, language: &str) -> Option<Trial> {
     let project = Project::open(&examples().join(policy).join(language)).unwrap();
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}.wasm", project.name, digest(&project)));
-    if !kept.is_file() {
-        if let Some(missing) = berth_author::missing(&project) {
-            left_out(&project.name, &missing);
-            return None;
-        }
-        if let Err(error) = berth_author::make(&project, &runtime(), Some(&kept)) {
-            panic!("{}: {error}: {:?}; {}", project.name, std::error::Error::source(&error), error.hint());
-        }
+    let kept = kept(&project);
+    if kept.is_file() {
+        return Some(Trial::open(&runtime(), &kept).unwrap());
     }
-    Some(kept)
+    if let Some(missing) = berth_author::missing(&project) {
+        left_out(&project.name, &missing);
+        return None;
+    }
+    match berth_author::make(&project, &runtime(), Some(&kept)) {
+        Ok(made) => Some(made.trial),
+        Err(error) => panic!("{}: {error}: {:?}; {}", project.name, std::error::Error::source(&error), error.hint()),
+    }
 }
 
 /// Of all that a component is made of: its sources, and what this repository puts around them.
 fn digest(project: &Project) -> String {
-    let root = examples().join("../..");
+    let root = fs::canonicalize(examples().join("../..")).unwrap();
     let mut sources = BTreeSet::new();
     let around = ["host/author/src", "plugins/Cargo.lock", "plugins/sdk", "wit"].map(|path| root.join(path));
     for place in around.iter().chain([&project.folder]) {
@@ -68,7 +75,8 @@ fn digest(project: &Project) -> String {
     }
     let mut digest = Sha256::new();
     for path in sources {
-        digest.update(path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().as_bytes());
+        let below = path.strip_prefix(&project.folder).or(path.strip_prefix(&root)).unwrap_or(&path);
+        digest.update(below.to_string_lossy().as_bytes());
         digest.update(Sha256::digest(fs::read(&path).unwrap()));
     }
     digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -89,8 +97,7 @@ fn files(place: &Path, found: &mut BTreeSet<PathBuf>) {
 }
 
 fn conforms(policy: &str, language: &str) {
-    let Some(component) = component(policy, language) else { return };
-    let trial = Trial::open(&runtime(), &component).unwrap();
+    let Some(trial) = component(policy, language) else { return };
     let faults = faults(&trial, &cases(&examples().join(policy).join("cases")));
     assert!(faults.is_empty(), "{policy} in {language}:\n{}", faults.join("\n"));
 }

@@ -9,7 +9,7 @@ mod rust;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use berth_policy::{Inspection, Runtime, Trial};
+use berth_policy::{Runtime, Trial};
 use serde_json::Map;
 
 pub(crate) use c::wasi_sdk;
@@ -22,7 +22,8 @@ use crate::project::{Language, Project};
 #[derive(Debug)]
 pub struct Made {
     pub file: PathBuf,
-    pub inspection: Inspection,
+    /// Compiled already, to be asked more.
+    pub trial: Trial,
 }
 
 /// Builds a project, checks the component as a controller does before it is in force, and puts it at `output`, or else in
@@ -43,8 +44,8 @@ pub fn make(project: &Project, runtime: &Runtime, output: Option<&Path>) -> Resu
     let made = scratch.join("component.wasm");
     files::write(&made, &component)?;
     let trial = Trial::open(runtime, &made).map_err(AuthorError::Refused)?;
-    let inspection = trial.inspection();
-    let described = inspection.description.name.as_str();
+    let described = trial.inspection().description.name;
+    let described = described.as_str();
     if described != project.name {
         return Err(AuthorError::Project {
             path: project.folder.clone(),
@@ -55,7 +56,7 @@ pub fn make(project: &Project, runtime: &Runtime, output: Option<&Path>) -> Resu
     trial.configure(&Map::new()).map_err(AuthorError::Refused)?;
     let file = output.map_or_else(|| project.component(), Path::to_owned);
     put(&made, &file)?;
-    Ok(Made { file, inspection })
+    Ok(Made { file, trial })
 }
 
 /// Puts a file in its place whole, so that a controller that watches the folder never sees a part of it.

@@ -148,7 +148,7 @@ pub(super) fn build(args: &BuildArgs) -> anyhow::Result<Exit> {
     let beside = args.dir.join(format!("{}.wasm", project.name));
     let file = args.file.as_ref().unwrap_or(&beside);
     let made = berth_author::make(&project, &runtime, Some(file)).map_err(failed)?;
-    let inspection = &made.inspection;
+    let inspection = made.trial.inspection();
     let built = Built {
         name: &project.name,
         version: &inspection.description.version,
