@@ -312,6 +312,7 @@ impl Controller {
             }
             Action::Cancel(order) => {
                 pass.world.provider.cancel(&order);
+                *self.state.cancels.entry(order.clone()).or_default() += 1;
                 self.state.order_sent.insert(order, now);
             }
             Action::RemoveNode { cluster, pool, node, why } => {
@@ -387,7 +388,7 @@ impl Controller {
         wakes.extend((!state.dirty.unverified.is_empty()).then_some(now));
         for (order, key) in &state.orders {
             if let Some((_, one)) = reservation::find(state, order, key) {
-                wakes.push(reservation::given_up_at(settings, one, now));
+                wakes.extend((one.expires_at > now).then_some(one.expires_at));
             }
         }
         let resend = state.order_sent.values().map(|at| at.plus(settings.resend_ms));

@@ -83,6 +83,8 @@ pub struct State {
     pub(crate) arrived: BTreeMap<OrderId, u32>,
     /// When a live order was last handed over or cancelled.
     pub(crate) order_sent: BTreeMap<OrderId, Millis>,
+    /// How often a live order was cancelled since the process started.
+    pub(crate) cancels: BTreeMap<OrderId, u32>,
     pub(crate) snapshot: Snapshot,
     pub(crate) plan: PlanId,
     /// Of the object that holds `plan`.

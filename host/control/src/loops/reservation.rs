@@ -11,11 +11,10 @@ use crate::event::{Event, What};
 use crate::loops::pools::Ended;
 use crate::ports::{NodeProvider, OrderState};
 use crate::record::{Record, Reservation};
-use crate::settings::Settings;
 use crate::state::State;
 
 /// How often an expired order is cancelled before it is given up although the provider says that it is pending.
-const CANCELS: u64 = 10;
+const CANCELS: u32 = 10;
 
 /// What to do about one live order now; how orders ended is left to [`crate::loops::pools`].
 pub fn step(state: &State, provider: &dyn NodeProvider, now: Millis) -> Vec<Action> {
@@ -48,18 +47,12 @@ pub(crate) fn given_up(
 ) -> Option<Ended> {
     let open = known == Some(&OrderState::Pending);
     if now >= one.expires_at {
-        // It is held until the provider has cancelled it, or its nodes would come for nobody; but not for ever.
-        return (!open || now >= given_up_at(&state.settings, one, now)).then_some(Ended::Expired);
+        // It is held until the provider has cancelled it, or its nodes would come for nobody; but not for ever. Counted are
+        // requests, since a clock may jump.
+        let asked = state.cancels.get(&one.order.id).copied().unwrap_or(0);
+        return (!open || asked >= CANCELS).then_some(Ended::Expired);
     }
     (!wanted(state, key, record, one) && !open).then_some(Ended::Unwanted)
-}
-
-/// When a live order is next looked at because of its age: when it expires, and when nobody waits any longer for its end.
-pub(crate) fn given_up_at(settings: &Settings, one: &Reservation, now: Millis) -> Millis {
-    match now < one.expires_at {
-        true => one.expires_at,
-        false => one.expires_at.plus(settings.resend_ms.saturating_mul(CANCELS)),
-    }
 }
 
 pub(crate) fn find<'a>(state: &'a State, id: &OrderId, key: &WorkloadKey) -> Option<(&'a Record, &'a Reservation)> {

@@ -381,6 +381,7 @@ impl State {
             if !self.orders.contains_key(&one.order.id) {
                 self.arrived.remove(&one.order.id);
                 self.order_sent.remove(&one.order.id);
+                self.cancels.remove(&one.order.id);
             }
         }
         let total = |record: Option<&Record>| -> u32 {
