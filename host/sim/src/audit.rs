@@ -115,6 +115,8 @@ impl Auditor {
     pub fn restarted(&mut self) {
         self.accepted.recheck();
         self.arrived.forget();
+        // How often an expired order was cancelled is known to no new process.
+        self.lasting.forget(Invariant::ReservationLeaked);
     }
 
     /// A digest of all that was written up to the last look, in hexadecimal. Two runs from the same seed have the same.

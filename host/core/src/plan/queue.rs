@@ -83,9 +83,7 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// The quota tree with what is used by others than the waiting workloads, whose placements are decided anew. A ceiling
-    /// that is exceeded stands as what is used in all: what is placed already is refused to nobody, and the host lets nothing
-    /// grow beyond the ceiling.
+    /// The quota tree with what is used by others than the waiting workloads, whose placements are decided anew.
     fn quotas(&self, tickets: &[Ticket<'_>], rows: &[usize]) -> Vec<QuotaUse> {
         let mut tree = self.work.quotas().clone();
         for ticket in rows.iter().map(|row| &tickets[*row]) {
@@ -98,12 +96,11 @@ impl<'a> Cycle<'a> {
         }
         let resources = self.work.resources().names().len();
         let by_row = |amounts: &Amounts| (0..resources).map(|row| amounts.get(row)).collect::<Vec<u64>>();
-        let all = &self.work.quotas().used;
-        let quotas = tree.quotas.iter().zip(&tree.used).zip(all).map(|((quota, used), all)| {
+        let quotas = tree.quotas.iter().zip(&tree.used).map(|(quota, used)| {
             let mut max = vec![NO_LIMIT; resources];
             for (row, ceiling) in &quota.max {
                 if let Some(max) = max.get_mut(*row) {
-                    *max = (*ceiling).max(all.get(*row));
+                    *max = *ceiling;
                 }
             }
             QuotaUse {

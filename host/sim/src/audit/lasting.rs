@@ -64,6 +64,11 @@ impl Lasting {
         }
     }
 
+    /// Counts anew what a process counts anew when it starts.
+    pub(super) fn forget(&mut self, invariant: Invariant) {
+        self.since.retain(|(known, _), _| *known != invariant);
+    }
+
     /// Ends a look: what was not noted is over.
     pub(super) fn end(&mut self) {
         self.since.retain(|_, since| since.seen);

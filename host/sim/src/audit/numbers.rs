@@ -10,13 +10,17 @@ pub(super) fn check(mirror: &Mirror, changes: &[Change], found: &mut Found) {
     for change in changes {
         let Some(now) = change.now.as_deref() else { continue };
         if change.before.as_ref().is_none_or(|before| before.plan != now.plan) {
-            check_one(mirror, now, found);
+            check_one(mirror, change.before.as_deref(), now, found);
         }
     }
 }
 
-fn check_one(mirror: &Mirror, now: &Placed, found: &mut Found) {
+fn check_one(mirror: &Mirror, before: Option<&Placed>, now: &Placed, found: &mut Found) {
     let key = &now.workload;
+    // What stays of a decision, when a part of it is given back, is as it was decided then.
+    let rest = |number: u32, count: u64| {
+        before.is_some_and(|before| before.generation == now.generation && count <= before.total(number))
+    };
     // A manifest that was changed after the decision is no measure of it.
     let Some(work) = mirror.works.get(key).filter(|work| work.revision.0 <= now.generation) else { return };
     let Some(Ruled { gang, duplicated, .. }) = mirror.rules(key) else { return };
@@ -32,7 +36,7 @@ fn check_one(mirror: &Mirror, now: &Placed, found: &mut Found) {
             false => vec![now.total(number)],
         };
         for count in counts {
-            if count > wanted.replicas {
+            if count > wanted.replicas && !rest(number, count) {
                 let what = format!("component {number}: plan {} places {count} of {}", now.plan, wanted.replicas);
                 found.add(Invariant::TooManyPlaced, key, what);
             }

@@ -46,14 +46,13 @@ pub(super) fn settle(run: &mut Run<'_>) -> Result<(), Failure> {
     run.restart()?;
     run.pass_time(run.simulation.now().plus(10 * MINUTE))?;
     let after = shares(run);
-    // A start tries all that waits anew, in another order; so more may be placed. What ended meanwhile holds nothing.
-    let kept = |((workload, cluster), replicas): (&(WorkloadKey, ClusterName), &u32)| {
-        let place = (workload.clone(), cluster.clone());
-        run.controller
-            .state()
-            .workload(workload)
-            .and_then(WorkloadState::record)
-            .is_none_or(|record| record.finished.is_some() || after.get(&place).is_some_and(|now| now >= replicas))
+    // A start tries all that waits anew, in another order: more may be placed, and a change that waited be carried out. What
+    // ended meanwhile holds nothing.
+    let kept = |(place, (generation, replicas)): (&(WorkloadKey, ClusterName), &(u64, u32))| {
+        run.controller.state().workload(&place.0).and_then(WorkloadState::record).is_none_or(|record| {
+            let decided_anew = record.finished.is_some() || record.placement.workload_generation != *generation;
+            decided_anew || after.get(place).is_some_and(|(_, now)| now >= replicas)
+        })
     };
     if !before.iter().all(kept) {
         let what = format!("a new start at rest took away what was placed: before {before:?}, after {after:?}");
@@ -85,11 +84,14 @@ fn end_faults(run: &mut Run<'_>) -> Result<(), Failure> {
     run.happen()
 }
 
-/// Replicas by workload and cluster.
-fn shares(run: &Run<'_>) -> BTreeMap<(WorkloadKey, ClusterName), u32> {
+/// Replicas by workload and cluster, and for which generation of the workload they were decided.
+fn shares(run: &Run<'_>) -> BTreeMap<(WorkloadKey, ClusterName), (u64, u32)> {
     let mut shares = BTreeMap::new();
     for row in run.controller.workloads().into_iter().filter(|row| row.placed > 0) {
-        shares.extend(row.clusters.iter().map(|at| ((row.workload.clone(), at.cluster.clone()), at.replicas)));
+        let record = run.controller.state().workload(&row.workload).and_then(WorkloadState::record);
+        let generation = record.map_or(0, |record| record.placement.workload_generation);
+        let at = row.clusters.iter();
+        shares.extend(at.map(|at| ((row.workload.clone(), at.cluster.clone()), (generation, at.replicas))));
     }
     shares
 }
