@@ -6,7 +6,7 @@ use super::Violation;
 use super::pack::{Bins, Load, Pod};
 use crate::fleet::{Cluster, Pool, Snapshot, Taint, TaintEffect};
 use crate::ids::{ClusterName, ClusterRow, OfferingRow, PoolName, PoolRow, WorkloadKey};
-use crate::placement::Placement;
+use crate::placement::{Placement, Share};
 use crate::plan::{Change, Entry, Plan, RunningWorkload};
 use crate::workload::{Division, SpreadBy, Toleration, Workload};
 
@@ -60,15 +60,16 @@ struct Check<'a> {
 
 /// Whether a placement has nothing that another does not have, and was decided for the same.
 fn is_rest_of(placement: &Placement, other: &Placement) -> bool {
-    let had = |share: &crate::placement::Share| {
-        let same = |one: &&crate::placement::Share| {
-            (one.component, &one.cluster, &one.pool) == (share.component, &share.cluster, &share.pool)
-        };
-        other.shares.iter().find(same).is_some_and(|one| one.replicas >= share.replicas)
-    };
     placement.workload_generation == other.workload_generation
-        && placement.shares.iter().all(had)
+        && placement.shares.iter().all(|share| in_the_place_of(share, other) >= share.replicas)
         && placement.clusters.iter().all(|cluster| other.clusters.contains(cluster))
+}
+
+/// Replicas that a placement has of the component, and in the pool, of a share.
+fn in_the_place_of(share: &Share, placement: &Placement) -> u32 {
+    let same =
+        |one: &&Share| (one.component, &one.cluster, &one.pool) == (share.component, &share.cluster, &share.pool);
+    placement.shares.iter().find(same).map_or(0, |one| one.replicas)
 }
 
 impl<'a> Check<'a> {
@@ -82,7 +83,7 @@ impl<'a> Check<'a> {
         if change.replaces != current.map(|current| current.plan) {
             self.malformed(workload, "replaces another placement than the one that was seen".into());
         }
-        let key = |share: &crate::placement::Share| (share.component, share.cluster.clone(), share.pool.clone());
+        let key = |share: &Share| (share.component, share.cluster.clone(), share.pool.clone());
         if !placement.shares.windows(2).all(|two| key(&two[0]) < key(&two[1])) {
             self.malformed(workload, "shares are not in ascending order, or a pool is named twice".into());
         }
@@ -201,12 +202,7 @@ impl<'a> Check<'a> {
     /// Notes what each pool newly gets.
     fn grow(&mut self, workload: &'a Workload, current: Option<&Placement>, placement: &Placement) {
         for share in &placement.shares {
-            let had = current.map_or(0, |current| {
-                let same = |one: &&crate::placement::Share| {
-                    (one.component, &one.cluster, &one.pool) == (share.component, &share.cluster, &share.pool)
-                };
-                current.shares.iter().find(same).map_or(0, |share| share.replicas)
-            });
+            let had = current.map_or(0, |current| in_the_place_of(share, current));
             let more = share.replicas.saturating_sub(had);
             let Some(component) = workload.components.get(share.component as usize) else { continue };
             if more == 0 {
