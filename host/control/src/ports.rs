@@ -176,6 +176,13 @@ pub struct ComponentObservation {
     pub unready_since: Option<Millis>,
 }
 
+impl ComponentObservation {
+    /// Pods bound to nodes, in all pools.
+    pub fn bound_anywhere(&self) -> u32 {
+        self.bound.values().sum()
+    }
+}
+
 /// The member clusters.
 pub trait Members: Send {
     /// Clusters of which something changed since this was last called, ascending. The first call gives all.

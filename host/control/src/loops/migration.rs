@@ -16,7 +16,7 @@ use berth_core::workload::{Purge, Workload};
 use super::{commit_record, write_record};
 use crate::action::Action;
 use crate::event::{Event, What};
-use crate::ports::Batch;
+use crate::ports::{Batch, ComponentObservation};
 use crate::record::{Moving, Record};
 use crate::state::State;
 
@@ -138,7 +138,7 @@ impl Place<'_> {
         let seen = state.observed(self.key, self.cluster);
         let seen = seen.and_then(|seen| seen.components.get(self.component as usize));
         let ready = seen.map_or(0, |seen| seen.ready).min(desired);
-        let bound: u32 = seen.into_iter().flat_map(|seen| seen.bound.values()).sum();
+        let bound = seen.map_or(0, ComponentObservation::bound_anywhere);
         // What is not bound waits for a node where one is on its way to its pool; otherwise no node takes it.
         let unbound = desired.saturating_sub(bound);
         let flying = self.record.placement.shares.iter().any(|share| {

@@ -20,7 +20,7 @@ use super::write_record;
 use crate::action::Action;
 use crate::event::{ClusterReplicas, Event, What};
 use crate::history::{self, DecisionEntry, tables_key};
-use crate::ports::{Batch, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
+use crate::ports::{Batch, ComponentObservation, Expected, HistoryEntry, ObjectKey, OrderFailure, Write};
 use crate::record::{Moving, Record, Reservation, Retiring};
 use crate::state::{State, WorkloadState, head_key, objects::Head};
 
@@ -323,7 +323,7 @@ fn next_record(state: &State, old: Option<&Record>, change: &Change, now: Millis
     let bound = |one: &Moving| {
         let seen = state.observed(&change.placement.workload, &one.cluster);
         let seen = seen.and_then(|seen| seen.components.get(one.component as usize));
-        seen.map_or(0, |seen| seen.bound.values().sum::<u32>())
+        seen.map_or(0, ComponentObservation::bound_anywhere)
     };
     let grace = known.and_then(|workload| workload.workload.as_ref().ok());
     // A gang runs in one place: nothing of it stays behind, also where it was none when it began to move.

@@ -11,7 +11,7 @@ use berth_core::resources::{Amounts, NamedAmounts};
 use berth_core::workload::Shape;
 
 use super::{State, WorkloadState};
-use crate::ports::{NodeObservation, WorkloadObservation};
+use crate::ports::{ComponentObservation, NodeObservation, WorkloadObservation};
 use crate::record::Record;
 
 /// Replicas of one component of one workload that were placed in a pool and are not bound.
@@ -37,9 +37,9 @@ fn unbound(
         return Vec::new();
     }
     let here: Vec<&Share> = shares.filter(|share| share.component == component && share.cluster == *cluster).collect();
-    let bound = seen.and_then(|seen| seen.components.get(component as usize)).map(|seen| &seen.bound);
-    let bound_in = |pool: &PoolName| bound.and_then(|bound| bound.get(pool)).copied().unwrap_or(0);
-    let all_bound: u32 = bound.into_iter().flatten().map(|(_, count)| *count).sum();
+    let seen = seen.and_then(|seen| seen.components.get(component as usize));
+    let bound_in = |pool: &PoolName| seen.and_then(|seen| seen.bound.get(pool)).copied().unwrap_or(0);
+    let all_bound = seen.map_or(0, ComponentObservation::bound_anywhere);
     let placed: u32 = here.iter().map(|share| share.replicas).sum();
     let mut left = record.running_at(component, cluster).saturating_sub(all_bound).min(placed);
     let mut missing = Vec::new();
