@@ -233,17 +233,23 @@ mod tests {
         }
     }
 
+    /// The seats of parties with votes and seats that they have already: as they are divided, and by the book.
+    fn both_ways(parties: Vec<(u32, u32)>, count: u32) -> (Vec<u32>, Vec<u32>) {
+        let (votes, from): (Vec<u32>, Vec<u32>) = parties.into_iter().unzip();
+        let mut expected = from.clone();
+        by_the_book(count, &votes, &mut expected);
+        let mut seats = from;
+        webster(count, &votes, &mut seats);
+        (seats, expected)
+    }
+
     proptest! {
         #[test]
         fn few_seats_for_many_parties_go_by_the_book(
             parties in prop::collection::vec((0_u32..30, 0_u32..3), 1..120),
             count in 0_u32..40,
         ) {
-            let (votes, from): (Vec<u32>, Vec<u32>) = parties.into_iter().unzip();
-            let mut expected = from.clone();
-            by_the_book(count, &votes, &mut expected);
-            let mut seats = from;
-            webster(count, &votes, &mut seats);
+            let (seats, expected) = both_ways(parties, count);
             prop_assert_eq!(seats, expected);
         }
 
@@ -252,11 +258,7 @@ mod tests {
             parties in prop::collection::vec((0_u32..50, 0_u32..20), 1..12),
             count in 0_u32..300,
         ) {
-            let (votes, from): (Vec<u32>, Vec<u32>) = parties.into_iter().unzip();
-            let mut expected = from.clone();
-            by_the_book(count, &votes, &mut expected);
-            let mut seats = from;
-            webster(count, &votes, &mut seats);
+            let (seats, expected) = both_ways(parties, count);
             prop_assert_eq!(seats, expected);
         }
 
