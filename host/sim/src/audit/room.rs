@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_control::ports::ClusterObservation;
+use berth_control::ports::{ClusterObservation, NodeProvider, OrderState};
 use berth_core::fleet::{Stock as Report, StockState};
 use berth_core::ids::WorkloadKey;
 
@@ -221,8 +221,12 @@ impl<'a> Look<'a> {
         else {
             return;
         };
-        let (bins, old_bins) =
-            (self.bins(&self.after, cluster, pool, seen), self.bins(&self.before, cluster, pool, seen));
+        let all = |_: &str| true;
+        let (bins, old_bins) = (
+            self.bins(&self.after, cluster, pool, seen, all),
+            // What was placed on an order that failed had lost its room before.
+            self.bins(&self.before, cluster, pool, seen, |order| self.may_come(order)),
+        );
         if packs(&after, &bins) != Some(false) {
             return;
         }
@@ -236,10 +240,24 @@ impl<'a> Look<'a> {
         found.add(Invariant::NodesOvercommitted, format!("pool {pool}"), what);
     }
 
-    fn bins(&self, side: &Side<'_>, cluster: &str, pool: &str, seen: &ClusterObservation) -> Vec<Bin> {
+    /// Whether nodes of an order may still join, by what the provider says of it.
+    fn may_come(&self, order: &str) -> bool {
+        let state = self.sight.simulation.provider.order_state(&order.into());
+        !matches!(state, Some(OrderState::Failed { .. } | OrderState::Cancelled))
+    }
+
+    fn bins(
+        &self,
+        side: &Side<'_>,
+        cluster: &str,
+        pool: &str,
+        seen: &ClusterObservation,
+        comes: impl Fn(&str) -> bool,
+    ) -> Vec<Bin> {
         let here = seen.nodes.iter().filter(|node| node.ready && node.pool.as_str() == pool);
         let mut bins: Vec<Bin> = here.map(|node| Bin::used(node)).collect();
-        for (key, nodes) in self.coming(side, |one| one.cluster == cluster && one.pool == pool) {
+        let here = |one: &super::record::Reservation| one.cluster == cluster && one.pool == pool && comes(&one.id);
+        for (key, nodes) in self.coming(side, here) {
             let declared = self.mirror.fleet.offerings.values().find(|offering| offering.key == key);
             let Some(declared) = declared else { continue };
             bins.extend((0..nodes).map(|_| Bin::fresh(&declared.allocatable)));

@@ -154,12 +154,12 @@ fn nothing_waits(run: &Run<'_>) -> Result<(), Failure> {
 }
 
 fn simple(spec: &DistributionSpec) -> bool {
-    use berth_api::resources::{DivisionPreference, ReplicaSchedulingType};
+    use berth_api::resources::ReplicaSchedulingType;
     let rules = &spec.placement;
     let Some(scheduling) = &rules.replica_scheduling else { return false };
-    let weighted = scheduling.replica_division_preference == Some(DivisionPreference::Weighted);
+    // Weights have a say of their own, and what is aggregated grows as a whole or not at all.
     scheduling.replica_scheduling_type == ReplicaSchedulingType::Divided
-        && !weighted
+        && scheduling.replica_division_preference.is_none()
         && rules.spread_constraints.is_empty()
         && rules.cluster_affinity.is_none()
         && rules.cluster_affinities.is_empty()
