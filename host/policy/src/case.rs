@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use berth_core::check::{self, Violation};
 use berth_core::policy::{Candidates, Kind, MigrationState, Problem, Queue, Request, Tables};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::call::Question;
 use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, Description, LoadError, Loaded};
 use crate::session::{CallError, Slot};
@@ -171,44 +171,15 @@ fn check_columns(request: &Request, candidates: &Candidates, clusters: usize) ->
 
 impl Conversation<'_> {
     pub(crate) fn ask(&mut self, case: &Case) -> Result<CaseOutcome, CaseError> {
-        let clusters = case.fleet.names.len();
-        match self.policy.description.kind {
-            Kind::Placement => {
-                let request = present(case.request.as_ref(), "request", Kind::Placement)?;
-                let candidates = present(case.candidates.as_ref(), "candidates", Kind::Placement)?;
-                let candidates = &priced(candidates);
-                check_columns(request, candidates, clusters)?;
-                self.outcome(
-                    case,
-                    |session| session.place(request, candidates),
-                    |decision| check::check_decision(request, candidates, decision),
-                )
-            }
-            Kind::Gang => {
-                let queue = present(case.queue.as_ref(), "queue", Kind::Gang)?;
-                let check = |verdict: &_| check::check_verdict(clusters, queue, verdict);
-                self.outcome(case, |session| session.admit(queue), check)
-            }
-            Kind::Migration => {
-                let state = present(case.state.as_ref(), "state", Kind::Migration)?;
-                self.outcome(case, |session| session.migrate(state), |moves| check::check_moves(state, moves))
-            }
-        }
-    }
-
-    fn outcome<T: Serialize>(
-        &mut self,
-        case: &Case,
-        call: impl FnOnce(&mut v0_1::Session) -> crate::session::Called<T>,
-        check: impl FnOnce(&T) -> Result<(), Violation>,
-    ) -> Result<CaseOutcome, CaseError> {
-        let asked = self.slot.ask(self.runtime, self.policy, &Arc::new(case.fleet.clone()), call);
+        let question = case.question(self.policy.description.kind)?;
+        let tables = Arc::new(case.fleet.clone());
+        let asked = self.slot.put(self.runtime, self.policy, &tables, &question);
         let (result, fuel) = asked.map_err(|CallError { failure, what }| CaseError::Call { failure, what })?;
         let (answer, problem) = match result {
             Ok(answer) => (Some(answer), None),
             Err(problem) => (None, Some(problem)),
         };
-        let broken_rule = answer.as_ref().and_then(|answer| check(answer).err()).map(|rule| rule.to_string());
+        let broken_rule = answer.as_ref().and_then(|answer| question.check(&tables, answer).err());
         let answer = answer.map(|answer| serde_json::to_value(&answer)).transpose();
         Ok(CaseOutcome {
             policy: self.policy.name.to_string(),
@@ -216,9 +187,25 @@ impl Conversation<'_> {
             digest: self.policy.by.digest.clone(),
             answer: answer.map_err(|error| CaseError::Case(error.to_string()))?,
             problem,
-            broken_rule,
+            broken_rule: broken_rule.map(|rule| rule.to_string()),
             fuel,
             memory_bytes: self.policy.stats().memory,
         })
+    }
+}
+
+impl Case {
+    /// The question to a policy of a kind.
+    fn question(&self, kind: Kind) -> Result<Question, CaseError> {
+        match kind {
+            Kind::Placement => {
+                let request = present(self.request.as_ref(), "request", kind)?;
+                let candidates = priced(present(self.candidates.as_ref(), "candidates", kind)?);
+                check_columns(request, &candidates, self.fleet.names.len())?;
+                Ok(Question::Placement { request: request.clone(), candidates })
+            }
+            Kind::Gang => Ok(Question::Gang(present(self.queue.as_ref(), "queue", kind)?.clone())),
+            Kind::Migration => Ok(Question::Migration(present(self.state.as_ref(), "state", kind)?.clone())),
+        }
     }
 }

@@ -14,6 +14,7 @@ use berth_core::policy::{
 };
 use berth_core::workload::Division;
 
+use crate::call::{Call, Listener, Output, Question};
 use crate::directory::{Current, Directory};
 use crate::engine::Runtime;
 use crate::load::Loaded;
@@ -50,6 +51,9 @@ pub struct PolicyHost {
     live: BTreeMap<PolicyName, Live>,
     /// Decides where a policy does not.
     built_in: Builtin,
+    listeners: Vec<Box<dyn Listener>>,
+    /// Calls that listeners were told of.
+    told: u64,
 }
 
 impl std::fmt::Debug for PolicyHost {
@@ -68,7 +72,14 @@ impl PolicyHost {
             set,
             live: BTreeMap::new(),
             built_in: Builtin::default(),
+            listeners: Vec::new(),
+            told: 0,
         }
+    }
+
+    /// Tells somebody of every call from now on.
+    pub fn listen(&mut self, listener: impl Listener + 'static) {
+        self.listeners.push(Box::new(listener));
     }
 
     /// The newest set, which decides from the next cycle on.
@@ -107,6 +118,39 @@ impl PolicyHost {
                 Err(Some((by, error.what)))
             }
         }
+    }
+}
+
+impl PolicyHost {
+    /// Tells those who listen of a call. Without any it costs nothing.
+    fn tell<T: Clone>(
+        &mut self,
+        which: Which<'_>,
+        tables: &Arc<Tables>,
+        question: impl FnOnce() -> Question,
+        answer: &Answer<T>,
+        output: fn(T) -> Output,
+    ) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let question = question();
+        self.told += 1;
+        let found = self.set.find(which.kind, which.named, which.division).ok().flatten();
+        let slot = which.named.unwrap_or_else(|| self.set.bindings.of(which.kind, which.division));
+        let call = Arc::new(Call {
+            number: self.told,
+            at_ms: question.now_ms(),
+            slot: slot.clone(),
+            config: found.map_or_else(|| "".into(), |policy| policy.config_text.clone()),
+            by: answer.by.clone(),
+            tables: tables.clone(),
+            question,
+            answer: answer.result.clone().map(output),
+            fuel: answer.fuel,
+            failed: answer.failed.clone(),
+        });
+        self.listeners.iter_mut().for_each(|listener| listener.called(&call));
     }
 }
 
@@ -196,13 +240,18 @@ impl Policies for PolicyHost {
     ) -> Answer<Decision> {
         let which = Which { kind: Kind::Placement, named, division: request.division };
         let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, candidates));
-        answered(asked, || self.built_in.place(None, tables, request, candidates))
+        let answer = answered(asked, || self.built_in.place(None, tables, request, candidates));
+        let question = || Question::Placement { request: request.clone(), candidates: candidates.clone() };
+        self.tell(which, tables, question, &answer, Output::Placement);
+        answer
     }
 
     fn admit(&mut self, named: Option<&PolicyName>, tables: &Arc<Tables>, queue: &Queue) -> Answer<Verdict> {
         let which = Which { kind: Kind::Gang, named, division: Division::Free };
         let asked = self.ask(which, tables, queue.now_ms, |session| session.admit(queue));
-        answered(asked, || self.built_in.admit(None, tables, queue))
+        let answer = answered(asked, || self.built_in.admit(None, tables, queue));
+        self.tell(which, tables, || Question::Gang(queue.clone()), &answer, Output::Gang);
+        answer
     }
 
     fn migrate(
@@ -213,10 +262,14 @@ impl Policies for PolicyHost {
     ) -> Answer<Vec<Move>> {
         let which = Which { kind: Kind::Migration, named, division: Division::Free };
         let asked = self.ask(which, tables, state.now_ms, |session| session.migrate(state));
-        answered(asked, || self.built_in.migrate(None, tables, state))
+        let answer = answered(asked, || self.built_in.migrate(None, tables, state));
+        self.tell(which, tables, || Question::Migration(state.clone()), &answer, Output::Migration);
+        answer
     }
 
+    /// The planner says so before it makes another call.
     fn broke_rule(&mut self, _kind: Kind, by: &PolicyRef, rule: &str) {
+        self.listeners.iter_mut().for_each(|listener| listener.broke_rule(self.told, rule));
         if let Some(live) = self.live.get_mut(&by.name).filter(|live| live.policy.by == *by) {
             live.failed(Failure::BrokeRule, &format!("its answer broke a rule: {rule}"));
         }

@@ -8,7 +8,9 @@
 //! ```
 
 mod bounds;
+mod call;
 mod case;
+mod compare;
 mod config;
 mod directory;
 mod engine;
@@ -22,7 +24,9 @@ mod stats;
 mod v0_1;
 mod watch;
 
+pub use call::{Call, Listener, Output, Question};
 pub use case::{Case, CaseError, CaseOutcome, Inspection, Trial, inspect, run_case};
+pub use compare::{Compared, Measure, compare, measure};
 pub use config::{CONFIG_FILE, Config, ConfigError, LimitsConfig};
 pub use directory::{Directory, Scan};
 pub use engine::{Limits, Runtime, RuntimeError, WallClock};

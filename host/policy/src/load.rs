@@ -102,7 +102,7 @@ pub struct Loaded {
     pub by: PolicyRef,
     pub config: Value,
     /// `config` as the guest gets it.
-    pub(crate) config_text: String,
+    pub(crate) config_text: Arc<str>,
     pub limits: Limits,
     pub(crate) prepared: Arc<Prepared>,
     stats: Mutex<Stats>,
@@ -285,7 +285,7 @@ pub(crate) fn load(
         file,
         description: compiled.description.clone(),
         by,
-        config_text: config.to_string(),
+        config_text: config.to_string().into(),
         config: config.clone(),
         limits,
         prepared: compiled.prepared.clone(),

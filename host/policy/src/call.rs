@@ -1,0 +1,164 @@
+//! Calls of policies as values: what was asked, of whom, and what was answered; and how to ask the same again.
+//!
+//! Holds: a call is everything that its answer depends on. A session of the same component, with the same configuration and
+//! tables, answers the same question with the same bytes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use berth_core::check::{self, Violation};
+use berth_core::ids::PolicyName;
+use berth_core::native::{self, FifoConfig, ReadyConfig};
+use berth_core::placement::PolicyRef;
+use berth_core::policy::{
+    Candidates, Decision, Kind, MigrationState, Move, Offers, Problem, Queue, Request, Tables, Verdict,
+};
+use serde::Serialize;
+
+use crate::engine::Runtime;
+use crate::load::Loaded;
+use crate::session::{CallError, Slot};
+
+/// The input that is no column by itself; see `needs` in the policy interface.
+const OFFERS: &str = "offers";
+
+/// One call of a policy, with its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Counts up from 1 for each [`crate::PolicyHost`].
+    pub number: u64,
+    /// The caller's clock: milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The name that was asked: the one that the workload's rules or a binding name.
+    pub slot: PolicyName,
+    /// Configuration of the policy of that name, as it got it; empty where none is loaded.
+    pub config: Arc<str>,
+    /// Who gave the answer: that policy, or the built-in algorithm of the kind.
+    pub by: PolicyRef,
+    pub tables: Arc<Tables>,
+    pub question: Question,
+    pub answer: Result<Output, Problem>,
+    /// Fuel that the answer took; 0 for native algorithms.
+    pub fuel: u64,
+    /// The policy that should have decided, and why it did not.
+    pub failed: Option<(PolicyRef, String)>,
+}
+
+/// What a policy is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    Placement { request: Request, candidates: Candidates },
+    Gang(Queue),
+    Migration(MigrationState),
+}
+
+/// What a policy answers, in the types of the interface.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Output {
+    Placement(Decision),
+    Gang(Verdict),
+    Migration(Vec<Move>),
+}
+
+/// Is told of every call, on the thread of the planner: whoever listens must not make it wait.
+pub trait Listener: Send {
+    fn called(&mut self, call: &Arc<Call>);
+
+    /// The host discards the answer of this call, which is the last one of its kind, and decides with the built-in algorithm.
+    fn broke_rule(&mut self, number: u64, rule: &str);
+}
+
+impl Question {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Question::Placement { .. } => Kind::Placement,
+            Question::Gang(_) => Kind::Gang,
+            Question::Migration(_) => Kind::Migration,
+        }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        match self {
+            Question::Placement { request, .. } => request.now_ms,
+            Question::Gang(queue) => queue.now_ms,
+            Question::Migration(state) => state.now_ms,
+        }
+    }
+
+    /// The question as a policy with these needs would have got it: without what it did not ask for.
+    pub fn fit(&self, needs: &[Arc<str>]) -> Cow<'_, Question> {
+        let Question::Placement { request, candidates } = self else { return Cow::Borrowed(self) };
+        let offers = needs.iter().any(|need| &**need == OFFERS);
+        let columns = |need: &Arc<str>| candidates.extra.iter().find(|column| column.name == *need);
+        let extra = || needs.iter().filter_map(columns);
+        if (offers || candidates.offers == Offers::default())
+            && extra().map(|column| &column.name).eq(candidates.extra.iter().map(|column| &column.name))
+        {
+            return Cow::Borrowed(self);
+        }
+        let extra = extra().cloned().collect();
+        let offers = if offers { candidates.offers.clone() } else { Offers::default() };
+        let candidates = Candidates { offers, extra, ..candidates.clone() };
+        Cow::Owned(Question::Placement { request: request.clone(), candidates })
+    }
+
+    /// Inputs that a policy needs and this question may lack, because the policy that was asked did not need them.
+    pub fn lacks<'a>(&self, needs: &'a [Arc<str>]) -> impl Iterator<Item = &'a Arc<str>> {
+        needs.iter().filter(|need| match self {
+            Question::Placement { candidates, .. } if &***need == OFFERS => {
+                candidates.offers.candidate.is_empty() && candidates.elastic.iter().any(|room| *room > 0)
+            }
+            Question::Placement { candidates, .. } => candidates.extra.iter().all(|column| column.name != **need),
+            Question::Gang(_) | Question::Migration(_) => false,
+        })
+    }
+
+    /// Holds an answer against the rules of the interface; one of another kind breaks none, because no call gives one.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self, tables: &Tables, output: &Output) -> Result<(), Violation> {
+        match (self, output) {
+            (Question::Placement { request, candidates }, Output::Placement(decision)) => {
+                check::check_decision(request, candidates, decision)
+            }
+            (Question::Gang(queue), Output::Gang(verdict)) => check::check_verdict(tables.names.len(), queue, verdict),
+            (Question::Migration(state), Output::Migration(moves)) => check::check_moves(state, moves),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the host decides with where a policy does not: the built-in algorithm of the kind.
+    ///
+    /// # Errors
+    /// Its problem.
+    pub fn built_in(&self, tables: &Tables) -> Result<Output, Problem> {
+        match self {
+            Question::Placement { request, candidates } => {
+                native::place(native::for_division(request.division), request, candidates).map(Output::Placement)
+            }
+            Question::Gang(queue) => native::fifo(&FifoConfig::default(), tables, queue).map(Output::Gang),
+            Question::Migration(state) => native::ready(&ReadyConfig::default(), tables, state).map(Output::Migration),
+        }
+    }
+}
+
+impl Slot {
+    /// Puts a question to a policy of its kind. Returns the answer and the fuel it took.
+    pub(crate) fn put(
+        &mut self,
+        runtime: &Runtime,
+        policy: &Loaded,
+        tables: &Arc<Tables>,
+        question: &Question,
+    ) -> Result<(Result<Output, Problem>, u64), CallError> {
+        self.ask(runtime, policy, tables, |session| match question {
+            Question::Placement { request, candidates } => {
+                Ok(session.place(request, candidates)?.map(Output::Placement))
+            }
+            Question::Gang(queue) => Ok(session.admit(queue)?.map(Output::Gang)),
+            Question::Migration(state) => Ok(session.migrate(state)?.map(Output::Migration)),
+        })
+    }
+}
