@@ -5,23 +5,21 @@
 //! the order of [`columns`]. Nothing is lost: what is decoded equals what was encoded, bit for bit. Entries that begin with
 //! `{` are JSON as a whole, as earlier versions wrote them.
 
-mod columns;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use berth_core::columns::{Numbers, Reader, Writer};
 use berth_core::ids::{Generation, Millis, PlanId, WorkloadKey};
 use berth_core::placement::PolicyRef;
 use berth_core::plan::{DecisionRecord, Passed, PassedOver};
-use berth_core::policy::{Assignment, Candidates, Column, Decision, Offers, Problem, Request, Tables, Term};
+use berth_core::policy::{Assignment, Decision, Problem, Request, Tables, Term};
 use berth_core::reason::{Code, Reason};
 use serde::{Deserialize, Serialize};
 
 use crate::event::ClusterReplicas;
 use crate::ports::ObjectKey;
-use columns::{Reader, Writer};
 
 /// The form that [`encode`] writes.
 const FORM: u8 = 1;
@@ -84,34 +82,12 @@ struct Head {
     terms: Vec<Arc<str>>,
 }
 
-/// Gives each distinct value a number, in the order of first appearance.
-struct Numbers<T> {
-    known: BTreeMap<T, u32>,
-    values: Vec<T>,
-}
-
-impl<T: Ord + Clone> Numbers<T> {
-    fn new() -> Self {
-        Self { known: BTreeMap::new(), values: Vec::new() }
-    }
-
-    fn of(&mut self, value: &T) -> u32 {
-        if let Some(number) = self.known.get(value) {
-            return *number;
-        }
-        let number = self.values.len() as u32;
-        self.known.insert(value.clone(), number);
-        self.values.push(value.clone());
-        number
-    }
-}
-
 /// An entry as bytes.
 pub fn encode(entry: &DecisionEntry) -> Vec<u8> {
     let record = &*entry.record;
     let empty = Decision::default();
     let decision = record.outcome.as_ref().unwrap_or(&empty);
-    let (mut codes, mut terms) = (Numbers::new(), Numbers::new());
+    let (mut codes, mut terms) = (Numbers::default(), Numbers::default());
     let passed = record.passed.each();
     let code: Vec<u32> = passed.iter().map(|passed| codes.of(&passed.code)).collect();
     let term: Vec<u32> = decision.terms.iter().map(|term| terms.of(&term.name)).collect();
@@ -139,7 +115,7 @@ pub fn encode(entry: &DecisionEntry) -> Vec<u8> {
     let length = (bytes.len() - 5) as u32;
     bytes[1..5].copy_from_slice(&length.to_le_bytes());
     let mut out = Writer(bytes);
-    put_candidates(&mut out, &record.candidates);
+    out.candidates(&record.candidates);
     out.whole(passed.iter().map(|passed| passed.cluster));
     out.whole(code.into_iter());
     out.whole(passed.iter().map(|passed| passed.have));
@@ -151,38 +127,6 @@ pub fn encode(entry: &DecisionEntry) -> Vec<u8> {
     out.whole(term.into_iter());
     out.real(decision.terms.iter().map(|term| term.value));
     out.0
-}
-
-fn put_candidates(out: &mut Writer, candidates: &Candidates) {
-    let Candidates {
-        cluster,
-        ready,
-        elastic,
-        current,
-        price,
-        current_price,
-        lead_seconds,
-        interruption,
-        tier,
-        weight,
-        offers,
-        extra,
-    } = candidates;
-    for column in [cluster, ready, elastic, current, lead_seconds, tier, weight] {
-        out.whole(column.iter().copied());
-    }
-    for column in [price, current_price, interruption] {
-        out.real(column.iter().copied());
-    }
-    for column in [&offers.candidate, &offers.replicas, &offers.lead_seconds] {
-        out.whole(column.iter().copied());
-    }
-    for column in [&offers.price, &offers.interruption] {
-        out.real(column.iter().copied());
-    }
-    for column in extra {
-        out.real(column.values.iter().copied());
-    }
 }
 
 /// Reads back what [`encode`] wrote.
@@ -204,7 +148,7 @@ pub fn decode(bytes: &[u8]) -> Result<DecisionEntry, DecodeError> {
 
 /// The columns, in the order in which they were written.
 fn columns(head: Head, mut from: Reader<'_>) -> Option<DecisionEntry> {
-    let candidates = take_candidates(&head, &mut from)?;
+    let candidates = from.candidates(&head.extra)?;
     let (cluster, code, have, need) = (from.whole()?, from.whole()?, from.whole()?, from.whole()?);
     let mut passed = Vec::with_capacity(cluster.len());
     for (at, cluster) in cluster.iter().enumerate() {
@@ -243,31 +187,4 @@ fn columns(head: Head, mut from: Reader<'_>) -> Option<DecisionEntry> {
     let entry =
         DecisionEntry { tables: head.tables, clusters: head.clusters, short: head.short, record: Arc::new(record) };
     from.0.is_empty().then_some(entry)
-}
-
-fn take_candidates(head: &Head, from: &mut Reader<'_>) -> Option<Candidates> {
-    Some(Candidates {
-        cluster: from.whole()?,
-        ready: from.whole()?,
-        elastic: from.whole()?,
-        current: from.whole()?,
-        lead_seconds: from.whole()?,
-        tier: from.whole()?,
-        weight: from.whole()?,
-        price: from.real()?,
-        current_price: from.real()?,
-        interruption: from.real()?,
-        offers: Offers {
-            candidate: from.whole()?,
-            replicas: from.whole()?,
-            lead_seconds: from.whole()?,
-            price: from.real()?,
-            interruption: from.real()?,
-        },
-        extra: head
-            .extra
-            .iter()
-            .map(|name| Some(Column { name: name.clone(), values: from.real()? }))
-            .collect::<Option<Vec<_>>>()?,
-    })
 }

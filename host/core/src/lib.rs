@@ -8,6 +8,7 @@
 //! ```
 
 pub mod check;
+pub mod columns;
 pub mod feasible;
 pub mod fleet;
 pub mod ids;
