@@ -12,7 +12,6 @@ use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, Description, LoadError, Loaded};
 use crate::session::{CallError, Slot};
 use crate::stats::Failure;
-use crate::v0_1;
 
 /// What a policy is asked. `request` and `candidates` go to a placement policy, `queue` to a gang policy and `state` to a
 /// migration policy; exactly what its kind needs must be there.
@@ -91,7 +90,7 @@ impl Trial {
     pub fn inspection(&self) -> Inspection {
         Inspection {
             description: self.compiled.description.clone(),
-            interface: v0_1::VERSION,
+            interface: self.compiled.interface,
             exports: self.compiled.exports.clone(),
             digest: self.compiled.digest.clone(),
             bytes: self.compiled.bytes,

@@ -21,7 +21,7 @@ use crate::load::Loaded;
 use crate::session::{Called, Slot};
 use crate::set::PolicySet;
 use crate::stats::Failure;
-use crate::v0_1;
+use crate::version::Session;
 
 /// Failures in a row after which a policy is taken out.
 const BREAKS_AFTER: u32 = 5;
@@ -93,7 +93,7 @@ impl PolicyHost {
         which: Which<'_>,
         tables: &Arc<Tables>,
         now_ms: u64,
-        call: impl FnOnce(&mut v0_1::Session) -> Called<T>,
+        call: impl FnOnce(&mut dyn Session) -> Called<T>,
     ) -> Asked<T> {
         let found = self.set.find(which.kind, which.named, which.division);
         let unknown = |(name, why): (PolicyName, &str)| {

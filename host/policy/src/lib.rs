@@ -4,7 +4,7 @@
 //! own types, answers in the same, and never a failure. The way of a policy through this crate:
 //!
 //! ```text
-//! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> v0_1
+//! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> version -> v0_1
 //! ```
 
 mod bounds;
@@ -22,6 +22,7 @@ mod session;
 mod set;
 mod stats;
 mod v0_1;
+mod version;
 mod watch;
 
 pub use call::{Call, Listener, Output, Question};

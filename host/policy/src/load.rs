@@ -21,7 +21,7 @@ use crate::config::is_name;
 use crate::engine::{Limits, Runtime, failure};
 use crate::probe;
 use crate::stats::Stats;
-use crate::v0_1::{self, Prepared};
+use crate::version::{self, Adapter, Prepared};
 
 /// Inputs that a policy may name.
 const MAX_NEEDS: usize = 64;
@@ -41,8 +41,12 @@ pub enum LoadError {
     Imports(String),
     #[error("it exports {found}; a policy exports {about} and exactly one of {kinds}")]
     Exports { found: String, about: String, kinds: String },
-    #[error("its exports do not have the types of berth:policy@{version}: {what}", version = v0_1::VERSION)]
-    Types { what: String },
+    #[error(
+        "it is written for berth:policy@{found}, and this host knows {known}; build it for one of these, or use a newer Berth"
+    )]
+    Version { found: String, known: String },
+    #[error("its exports do not have the types of berth:policy@{version}: {what}")]
+    Types { version: &'static str, what: String },
     #[error("`describe` failed: {0}")]
     Describe(String),
     #[error("its description is not valid: {0}")]
@@ -82,8 +86,10 @@ pub(crate) struct Compiled {
     pub(crate) digest: Arc<str>,
     pub(crate) bytes: u64,
     pub(crate) description: Description,
+    /// Version of the policy interface.
+    pub(crate) interface: &'static str,
     pub(crate) exports: Vec<String>,
-    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) prepared: Arc<dyn Prepared>,
 }
 
 impl std::fmt::Debug for Compiled {
@@ -104,7 +110,7 @@ pub struct Loaded {
     /// `config` as the guest gets it.
     pub(crate) config_text: Arc<str>,
     pub limits: Limits,
-    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) prepared: Arc<dyn Prepared>,
     stats: Mutex<Stats>,
 }
 
@@ -148,9 +154,9 @@ pub(crate) fn compile(runtime: &Runtime, bytes: &[u8], limits: &Limits) -> Resul
             wasm_module(bytes).then_some("it is a core module; make a component of it with `wasm-tools component new`");
         LoadError::NotAComponent(core.map_or_else(|| first_line(&error), str::to_owned))
     })?;
-    let kind = check_interfaces(runtime, &component)?;
-    let types = |error: wasmtime::Error| LoadError::Types { what: first_line(&error) };
-    let prepared = Prepared::new(&runtime.engine, &component, kind).map_err(types)?;
+    let (adapter, kind) = check_interfaces(runtime, &component)?;
+    let types = |error: wasmtime::Error| LoadError::Types { version: adapter.version, what: first_line(&error) };
+    let prepared = (adapter.prepare)(&runtime.engine, &component, kind).map_err(types)?;
     let mut store = runtime.store(limits);
     runtime.arm(&mut store, &limits.of_start()).map_err(types)?;
     let described = prepared.describe(&mut store).map_err(types)?;
@@ -162,8 +168,9 @@ pub(crate) fn compile(runtime: &Runtime, bytes: &[u8], limits: &Limits) -> Resul
         digest: digest(bytes),
         bytes: bytes.len() as u64,
         description,
+        interface: adapter.version,
         exports,
-        prepared: Arc::new(prepared),
+        prepared: prepared.into(),
     })
 }
 
@@ -176,8 +183,8 @@ fn first_line(error: &wasmtime::Error) -> String {
     whole.lines().next().unwrap_or_default().to_owned()
 }
 
-/// No imports but names for types, and the exports of exactly one kind.
-fn check_interfaces(runtime: &Runtime, component: &Component) -> Result<Kind, LoadError> {
+/// No imports but names for types, and the exports of exactly one kind in a version that is known.
+fn check_interfaces(runtime: &Runtime, component: &Component) -> Result<(&'static Adapter, Kind), LoadError> {
     let ty = component.component_type();
     for (name, item) in ty.imports(&runtime.engine) {
         let only_types = match &item.ty {
@@ -191,18 +198,8 @@ fn check_interfaces(runtime: &Runtime, component: &Component) -> Result<Kind, Lo
             return Err(LoadError::Imports(name.to_owned()));
         }
     }
-    let about = format!("berth:policy/about@{}", v0_1::VERSION);
-    let found: Vec<&str> = ty.exports(&runtime.engine).map(|(name, _)| name).collect();
-    let kinds: Vec<Kind> =
-        Kind::ALL.into_iter().filter(|kind| found.contains(&v0_1::interface(*kind).as_str())).collect();
-    match kinds.as_slice() {
-        [kind] if found.contains(&about.as_str()) => Ok(*kind),
-        _ => Err(LoadError::Exports {
-            found: if found.is_empty() { "nothing".into() } else { found.join(", ") },
-            about,
-            kinds: Kind::ALL.map(v0_1::interface).join(", "),
-        }),
-    }
+    let exports: Vec<&str> = ty.exports(&runtime.engine).map(|(name, _)| name).collect();
+    version::find(&exports)
 }
 
 fn description(raw: RawDescription, kind: Kind) -> Result<Description, LoadError> {

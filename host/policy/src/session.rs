@@ -11,7 +11,7 @@ use wasmtime::{Error, Store};
 use crate::engine::{Guest, Runtime, failure};
 use crate::load::Loaded;
 use crate::stats::Failure;
-use crate::v0_1;
+use crate::version::Session;
 
 /// The most rows that are sent as an update, as a share of all; beyond it a new session costs less.
 const UPDATE_SHARE: usize = 4;
@@ -80,7 +80,7 @@ pub(crate) type Called<T> = Result<Result<T, Problem>, Error>;
 /// A session slot of one policy.
 #[derive(Default)]
 pub(crate) struct Slot {
-    live: Option<(v0_1::Session, Arc<Tables>)>,
+    live: Option<(Box<dyn Session>, Arc<Tables>)>,
 }
 
 impl Slot {
@@ -90,7 +90,7 @@ impl Slot {
         runtime: &Runtime,
         policy: &Loaded,
         tables: &Arc<Tables>,
-        call: impl FnOnce(&mut v0_1::Session) -> Called<T>,
+        call: impl FnOnce(&mut dyn Session) -> Called<T>,
     ) -> Result<(Result<T, Problem>, u64), CallError> {
         let started = Instant::now();
         let asked = self.call(runtime, policy, tables, call);
@@ -106,7 +106,7 @@ impl Slot {
         runtime: &Runtime,
         policy: &Loaded,
         tables: &Arc<Tables>,
-        call: impl FnOnce(&mut v0_1::Session) -> Called<T>,
+        call: impl FnOnce(&mut dyn Session) -> Called<T>,
     ) -> Result<(Result<T, Problem>, u64, usize), CallError> {
         let (mut session, tables) = match self.live.take() {
             Some((session, seen)) if Arc::ptr_eq(&seen, tables) => (session, seen),
@@ -116,10 +116,12 @@ impl Slot {
             },
             None => (start(runtime, policy, tables)?, tables.clone()),
         };
-        let armed = runtime.arm(&mut session.store, &policy.limits);
-        let answer = armed.and_then(|()| call(&mut session)).map_err(|error| call_error(&session.store, &error))?;
-        let fuel = policy.limits.fuel.saturating_sub(session.store.get_fuel().unwrap_or(0));
-        let memory = session.store.data().memory;
+        let armed = runtime.arm(session.store(), &policy.limits);
+        let called = armed.and_then(|()| call(session.as_mut()));
+        let store = session.store();
+        let answer = called.map_err(|error| call_error(store, &error))?;
+        let fuel = policy.limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+        let memory = store.data().memory;
         self.live = Some((session, tables));
         Ok((answer, fuel, memory))
     }
@@ -135,7 +137,7 @@ fn call_error(store: &Store<Guest>, error: &Error) -> CallError {
     CallError { failure, what }
 }
 
-fn start(runtime: &Runtime, policy: &Loaded, tables: &Tables) -> Result<v0_1::Session, CallError> {
+fn start(runtime: &Runtime, policy: &Loaded, tables: &Tables) -> Result<Box<dyn Session>, CallError> {
     let mut store = runtime.store(&policy.limits);
     runtime.arm(&mut store, &policy.limits.of_start()).map_err(|error| call_error(&store, &error))?;
     policy.prepared.session(store, tables, &policy.config_text).map_err(|(store, error)| {
@@ -147,12 +149,14 @@ fn start(runtime: &Runtime, policy: &Loaded, tables: &Tables) -> Result<v0_1::Se
 fn update(
     runtime: &Runtime,
     policy: &Loaded,
-    mut session: v0_1::Session,
+    mut session: Box<dyn Session>,
     changes: &Changes<'_>,
-) -> Result<v0_1::Session, CallError> {
-    let armed = runtime.arm(&mut session.store, &policy.limits.of_start());
-    armed.and_then(|()| session.update(changes)).map_err(|error| call_error(&session.store, &error))?;
-    Ok(session)
+) -> Result<Box<dyn Session>, CallError> {
+    let armed = runtime.arm(session.store(), &policy.limits.of_start());
+    match armed.and_then(|()| session.update(changes)) {
+        Ok(()) => Ok(session),
+        Err(error) => Err(call_error(session.store(), &error)),
+    }
 }
 
 #[cfg(test)]

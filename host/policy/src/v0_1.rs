@@ -1,4 +1,4 @@
-//! Version 0.1 of the policy interface, bound to the host's own types. Nothing outside this module knows the version.
+//! Version 0.1 of the policy interface, bound to the host's own types.
 //!
 //! Columns are handed over as slices, which wasmtime lowers as one copy of memory each; what is small is converted.
 
@@ -13,6 +13,7 @@ use crate::bounds::{self, at_most};
 use crate::engine::Guest;
 use crate::load::RawDescription;
 use crate::session::{Called, Changes};
+use crate::version::{self, Adapter, Started};
 
 use self::bindings::berth::policy::fleet;
 use self::bindings::exports::berth::policy::{about, gang, migration, placement};
@@ -36,16 +37,12 @@ mod bindings {
     });
 }
 
-pub(crate) const VERSION: &str = "0.1.0";
-const PACKAGE: &str = "berth:policy/";
+pub(crate) const ADAPTER: Adapter = Adapter {
+    version: "0.1.0",
+    prepare: |engine, component, kind| Ok(Box::new(Prepared::new(engine, component, kind)?)),
+};
 
-/// The export that a component of a kind must have.
-pub(crate) fn interface(kind: Kind) -> String {
-    format!("{PACKAGE}{}@{VERSION}", kind.as_str())
-}
-
-/// A component whose exports are known to have the right types, ready to be instantiated.
-pub(crate) struct Prepared {
+struct Prepared {
     pre: InstancePre<Guest>,
     about: about::GuestIndices,
     kind: Indices,
@@ -63,16 +60,15 @@ enum Calls {
     Migration(migration::Guest),
 }
 
-/// A live session in a store of its own. After a call that failed it must be dropped, not called again.
-pub(crate) struct Session {
-    pub(crate) store: Store<Guest>,
+struct Session {
+    store: Store<Guest>,
     calls: Calls,
     resource: ResourceAny,
 }
 
 impl Prepared {
     /// Binds a component that exports the interface of `kind`. The linker is empty: nothing can be imported.
-    pub(crate) fn new(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, Error> {
+    fn new(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, Error> {
         let pre = Linker::<Guest>::new(engine).instantiate_pre(component)?;
         let indices = match kind {
             Kind::Placement => Indices::Placement(placement::GuestIndices::new(&pre)?),
@@ -82,11 +78,17 @@ impl Prepared {
         Ok(Self { about: about::GuestIndices::new(&pre)?, pre, kind: indices })
     }
 
-    /// Checks the types of its exports, and asks it what it is.
-    ///
-    /// # Errors
-    /// Exports of other types; within, what the guest did wrong.
-    pub(crate) fn describe(&self, store: &mut Store<Guest>) -> Result<Result<RawDescription, Error>, Error> {
+    fn calls(&self, store: &mut Store<Guest>, instance: &Instance) -> Result<Calls, Error> {
+        Ok(match &self.kind {
+            Indices::Placement(indices) => Calls::Placement(indices.load(store, instance)?),
+            Indices::Gang(indices) => Calls::Gang(indices.load(store, instance)?),
+            Indices::Migration(indices) => Calls::Migration(indices.load(store, instance)?),
+        })
+    }
+}
+
+impl version::Prepared for Prepared {
+    fn describe(&self, store: &mut Store<Guest>) -> Result<Result<RawDescription, Error>, Error> {
         let instance = match self.pre.instantiate(&mut *store) {
             Ok(instance) => instance,
             Err(error) => return Ok(Err(error)),
@@ -107,21 +109,7 @@ impl Prepared {
         }))
     }
 
-    fn calls(&self, store: &mut Store<Guest>, instance: &Instance) -> Result<Calls, Error> {
-        Ok(match &self.kind {
-            Indices::Placement(indices) => Calls::Placement(indices.load(store, instance)?),
-            Indices::Gang(indices) => Calls::Gang(indices.load(store, instance)?),
-            Indices::Migration(indices) => Calls::Migration(indices.load(store, instance)?),
-        })
-    }
-
-    /// Starts a session. On failure the store comes back with the error, for a look at what happened.
-    pub(crate) fn session(
-        &self,
-        mut store: Store<Guest>,
-        tables: &host::Tables,
-        config: &str,
-    ) -> Result<Session, (Store<Guest>, Error)> {
+    fn session(&self, mut store: Store<Guest>, tables: &host::Tables, config: &str) -> Started {
         let started = self.pre.instantiate(&mut store).and_then(|instance| {
             let calls = self.calls(&mut store, &instance)?;
             let columns = TableColumns::new(tables);
@@ -134,7 +122,7 @@ impl Prepared {
             Ok((calls, resource))
         });
         match started {
-            Ok((calls, resource)) => Ok(Session { store, calls, resource }),
+            Ok((calls, resource)) => Ok(Box::new(Session { store, calls, resource })),
             Err(error) => Err((store, error)),
         }
     }
@@ -194,9 +182,12 @@ fn wrong_kind() -> Error {
     Error::msg("a policy of another kind was asked")
 }
 
-impl Session {
-    /// Sends the rows that changed.
-    pub(crate) fn update(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
+impl version::Session for Session {
+    fn store(&mut self) -> &mut Store<Guest> {
+        &mut self.store
+    }
+
+    fn update(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
         let clusters: Vec<fleet::ClusterRow<'_>> = changes
             .rows
             .iter()
@@ -217,7 +208,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn place(&mut self, request: &host::Request, candidates: &host::Candidates) -> Called<host::Decision> {
+    fn place(&mut self, request: &host::Request, candidates: &host::Candidates) -> Called<host::Decision> {
         let Calls::Placement(guest) = &self.calls else { return Err(wrong_kind()) };
         let labels = pairs(&request.labels);
         let components: Vec<placement::Component<'_>> = request
@@ -270,7 +261,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn admit(&mut self, queue: &host::Queue) -> Called<host::Verdict> {
+    fn admit(&mut self, queue: &host::Queue) -> Called<host::Verdict> {
         let Calls::Gang(guest) = &self.calls else { return Err(wrong_kind()) };
         let components: Vec<Vec<gang::Component<'_>>> =
             queue.jobs.iter().map(|job| job.components.iter().map(job_component).collect()).collect();
@@ -319,7 +310,7 @@ impl Session {
         Ok(answer.map(verdict).map_err(problem))
     }
 
-    pub(crate) fn migrate(&mut self, state: &host::MigrationState) -> Called<Vec<host::Move>> {
+    fn migrate(&mut self, state: &host::MigrationState) -> Called<Vec<host::Move>> {
         let Calls::Migration(guest) = &self.calls else { return Err(wrong_kind()) };
         let workloads: Vec<migration::Workload<'_>> = state
             .workloads
