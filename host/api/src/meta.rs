@@ -1,7 +1,8 @@
-//! Object metadata and the rules for names, as Kubernetes has them.
+//! Object metadata, checked as Kubernetes checks it.
 
 use std::collections::BTreeMap;
 
+use berth_core::names::{is_dns_label, is_label_value, is_qualified_name, is_subdomain};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,24 +33,6 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// At most 253 characters of lower-case labels with dots between them.
-pub fn is_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(|part| is_label(part, 253))
-}
-
-/// At most 63 lower-case letters, digits and dashes, with a letter or digit at both ends.
-pub fn is_dns_label(name: &str) -> bool {
-    is_label(name, 63)
-}
-
-fn is_label(name: &str, longest: usize) -> bool {
-    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    !name.is_empty()
-        && name.len() <= longest
-        && name.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
-        && [name.bytes().next(), name.bytes().next_back()].into_iter().flatten().all(alphanumeric)
-}
-
 /// `version`, or `group/version`.
 pub fn is_api_version(text: &str) -> bool {
     match text.split_once('/') {
@@ -63,29 +46,6 @@ pub fn is_kind(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// `prefix/name` with an optional prefix, as label and annotation keys and taint keys are.
-pub fn is_qualified_name(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((prefix, name)) => is_subdomain(prefix) && is_label_name(name),
-        None => is_label_name(key),
-    }
-}
-
-/// Empty, or like the name part of a label key.
-pub fn is_label_value(value: &str) -> bool {
-    value.is_empty() || is_label_name(value)
-}
-
-fn is_label_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 63
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        && [name.bytes().next(), name.bytes().next_back()]
-            .into_iter()
-            .flatten()
-            .all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Checks `metadata` of any object. `own` kinds must be named by DNS rules; other kinds may have looser rules, so only what
@@ -181,17 +141,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn names_follow_dns() {
-        assert!(is_subdomain("a.b-c.d1"));
-        for bad in ["", "A", "a_b", "-a", "a-", "a..b", ".a", &"a".repeat(254)] {
-            assert!(!is_subdomain(bad), "{bad}");
-        }
-        assert!(is_dns_label(&"a".repeat(63)) && !is_dns_label(&"a".repeat(64)));
-        assert!(is_qualified_name("nvidia.com/gpu.product") && !is_qualified_name("a/b/c") && !is_qualified_name("/a"));
-        assert!(is_label_value("") && is_label_value("A_b.c") && !is_label_value("a b"));
-    }
 
     #[test]
     fn all_faults_are_found_at_once() {

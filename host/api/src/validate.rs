@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use berth_core::names::{is_dns_label, is_label_value, is_qualified_name};
+
 use crate::issue::Issue;
-use crate::meta::{is_dns_label, is_label_value, is_qualified_name};
 use crate::object::Object;
 use crate::quantity::Quantities;
 use crate::resources::{

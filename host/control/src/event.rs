@@ -104,6 +104,10 @@ pub enum What {
     PoliciesSwapped {
         names: Vec<PolicyName>,
     },
+    /// Other rules say which policy decides for whom.
+    PoliciesBound {
+        rules: usize,
+    },
     PolicyRefused {
         file: String,
         reason: String,
@@ -221,6 +225,9 @@ impl fmt::Display for What {
                 let names: Vec<&str> = names.iter().map(PolicyName::as_str).collect();
                 write!(f, "policies   now in force: {}", names.join(", "))
             }
+            What::PoliciesBound { rules: 0 } => write!(f, "policies   no rule says any more who decides for whom"),
+            What::PoliciesBound { rules: 1 } => write!(f, "policies   1 rule says now who decides for whom"),
+            What::PoliciesBound { rules } => write!(f, "policies   {rules} rules say now who decides for whom"),
             What::PolicyRefused { file, reason } => {
                 write!(f, "policy     {file} refused, its predecessor stays: {reason}")
             }

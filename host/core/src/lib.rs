@@ -12,6 +12,7 @@ pub mod columns;
 pub mod feasible;
 pub mod fleet;
 pub mod ids;
+pub mod names;
 pub mod native;
 pub mod placement;
 pub mod plan;

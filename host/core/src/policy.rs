@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::fleet::Labels;
 use crate::ids::PolicyName;
 use crate::placement::PolicyRef;
-use crate::workload::Division;
+use crate::workload::{Division, Workload};
 
 /// `u32::MAX`: no row.
 pub const NO_ROW: u32 = u32::MAX;
@@ -403,13 +404,38 @@ impl Stage {
     }
 }
 
+/// A workload, as the rules look at it that say which policy decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub labels: &'a Labels,
+    pub division: Division,
+}
+
+impl<'a> Subject<'a> {
+    pub fn of(workload: &'a Workload) -> Self {
+        Self {
+            namespace: &workload.key.namespace,
+            name: &workload.key.name,
+            labels: &workload.labels,
+            division: workload.division(),
+        }
+    }
+}
+
 /// The policies in force, as the planner calls them.
 ///
-/// An implementation never fails: where a policy does, it answers with the built-in algorithm of that kind. `named` is the
-/// policy that the workload's rules name; `None` leaves the choice to the binding. One set of policies decides for the
+/// An implementation never fails: where a policy does, it answers with the built-in algorithm of that kind. `named` is what
+/// [`Policies::choose`] gave for the workload; `None` leaves the choice to the binding. One set of policies decides for the
 /// whole of one planning cycle: [`Policies::begin`] marks its start, and only there may a new set come in.
 pub trait Policies {
     fn begin(&mut self);
+
+    /// The policy that decides about a workload, of which its rules name `named`: the same one for the whole cycle.
+    fn choose(&self, _kind: Kind, named: Option<&PolicyName>, _subject: &Subject<'_>) -> Option<PolicyName> {
+        named.cloned()
+    }
 
     /// Told when a stage begins, for those who measure. Decides nothing.
     fn stage(&mut self, _stage: Stage) {}

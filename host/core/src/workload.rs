@@ -24,6 +24,16 @@ pub struct Workload {
     pub rules: Arc<Rules>,
 }
 
+impl Workload {
+    /// How its replicas are divided. A gang runs once, so there is nothing to duplicate.
+    pub fn division(&self) -> Division {
+        match self.rules.division {
+            Division::Duplicated if self.rules.gang => Division::Aggregated,
+            division => division,
+        }
+    }
+}
+
 /// A role within a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Component {
@@ -166,6 +176,16 @@ pub enum Division {
     Aggregated = 3,
     /// Left to the policy.
     Free = 4,
+}
+
+impl Division {
+    pub const ALL: [Division; 5] = [
+        Division::Duplicated,
+        Division::StaticWeight,
+        Division::AvailableReplicas,
+        Division::Aggregated,
+        Division::Free,
+    ];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! `policies.toml`: which policies there are beside the files themselves, with their configuration and limits, and which one
-//! decides where a distribution policy names none.
+//! decides for whom where a distribution policy names none.
 //!
 //! ```toml
 //! [placement]                 # by how the distribution policy divides replicas; these are the defaults
@@ -15,6 +15,11 @@
 //! [migration]
 //! default = "ready"
 //!
+//! [[bind]]                    # who decides for some; see `bind`. The first rule that fits goes before the defaults above
+//! kind = "placement"
+//! namespaces = ["team-*"]
+//! policy = "cheap"
+//!
 //! [policy.cheap]              # a name of its own for a file with a configuration
 //! file = "cost.wasm"          # beside this file; without it NAME.wasm
 //! config = { interruptionPenalty = 2.0 }
@@ -29,7 +34,9 @@ use std::path::Path;
 use berth_core::ids::PolicyName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use toml::Spanned;
 
+use crate::bind::{Fault, RawRule, Rule};
 use crate::bounds::message;
 use crate::engine::Limits;
 use crate::set::Bindings;
@@ -38,6 +45,8 @@ pub const CONFIG_FILE: &str = "policies.toml";
 const MAX_BYTES: u64 = 1 << 20;
 /// `[policy.NAME]`s of one file. Each is started and takes a first decision before the file is in force.
 const MAX_POLICIES: usize = 256;
+/// Each decision looks at them in turn.
+const MAX_RULES: usize = 256;
 
 /// The file is refused whole; the policies in force stay.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +64,44 @@ pub enum ConfigError {
         "{CONFIG_FILE}: it has {0} policies, and {MAX_POLICIES} are allowed; put the others into another directory"
     )]
     TooMany(usize),
+    #[error("{CONFIG_FILE}: it has {0} rules, and {MAX_RULES} are allowed; name more namespaces in one of them")]
+    TooManyRules(usize),
     #[error("{CONFIG_FILE}: a policy is called {name:?}; use 1 to 63 of a-z, 0-9 and -")]
     Name { name: String },
 }
 
 /// The file's contents, checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     pub bindings: Bindings,
+    /// In the order of the file, with the place where each names its policy.
+    pub rules: Vec<(Rule, Place)>,
     pub policies: BTreeMap<PolicyName, PolicyConfig>,
 }
 
+/// A place in the file; both count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+impl Place {
+    fn of(text: &str, at: usize) -> Self {
+        let before = text.get(..at).unwrap_or_default();
+        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        Self { line: before.matches('\n').count() + 1, column }
+    }
+}
+
 /// One `[policy.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PolicyConfig {
     /// A file name in the policy directory.
     pub file: String,
@@ -81,6 +115,7 @@ struct RawConfig {
     placement: RawPlacement,
     gang: RawDefault,
     migration: RawDefault,
+    bind: Vec<Spanned<RawRule>>,
     policy: BTreeMap<String, RawPolicy>,
 }
 
@@ -182,8 +217,23 @@ impl Config {
             return Err(ConfigError::TooMany(raw.policy.len()));
         }
         let policies = raw.policy.into_iter().map(|(name, raw)| policy(name, raw)).collect::<Result<_, _>>()?;
-        Ok(Self { bindings, policies })
+        Ok(Self { bindings, rules: rules(text, raw.bind)?, policies })
     }
+}
+
+fn rules(text: &str, raw: Vec<Spanned<RawRule>>) -> Result<Vec<(Rule, Place)>, ConfigError> {
+    if raw.len() > MAX_RULES {
+        return Err(ConfigError::TooManyRules(raw.len()));
+    }
+    let rule = |raw| match RawRule::check(raw) {
+        Ok((rule, at)) => Ok((rule, Place::of(text, at))),
+        Err(fault) => Err(faulty(text, fault)),
+    };
+    raw.into_iter().map(rule).collect()
+}
+
+fn faulty(text: &str, Fault { at, what }: Fault) -> ConfigError {
+    ConfigError::Syntax(format!("{}: {}", Place::of(text, at), message(what)))
 }
 
 fn valid_name(name: &str) -> Result<PolicyName, ConfigError> {
@@ -212,19 +262,15 @@ fn policy(name: String, raw: RawPolicy) -> Result<(PolicyName, PolicyConfig), Co
 /// Line and column, what is wrong, and the nearest name where an unknown one was written.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let message = error.message();
-    let place = error.span().map(|span| {
-        let before = text.get(..span.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
-        format!("line {line}, column {column}: ")
-    });
+    let place = error.span().map(|span| format!("{}: ", Place::of(text, span.start)));
     let hint = nearest(message).map(|name| format!("; did you mean `{name}`?"));
     format!("{}{}{}", place.unwrap_or_default(), crate::bounds::message(message.to_owned()), hint.unwrap_or_default())
 }
 
 /// From "unknown field `x`, expected one of `a`, `b`": which of them `x` resembles.
 fn nearest(message: &str) -> Option<&str> {
-    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+    let mut quoted = unknown.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     let (distance, name) = quoted.map(|name| (edits(unknown, name), name)).min()?;
     (distance <= 1 + unknown.len() / 3).then_some(name)
@@ -264,6 +310,55 @@ mod tests {
         assert_eq!(config.bindings.free.as_str(), "cheap");
         let cheap = &config.policies["cheap"];
         assert_eq!((cheap.file.as_str(), cheap.config["a"].as_i64(), cheap.limits.fuel), ("cost.wasm", Some(1), 5));
+    }
+
+    #[test]
+    fn faults_of_a_rule_name_the_place_and_the_mend() {
+        for (rule, place, what) in [
+            (
+                "kind = \"placment\"\nnamespaces = [\"a\"]\npolicy = \"x\"",
+                "line 2, column 8",
+                "did you mean `placement`?",
+            ),
+            ("kind = \"gang\"\nnamespace = \"a\"\npolicy = \"x\"", "line 3, column 1", "did you mean `namespaces`?"),
+            ("kind = \"gang\"\nnamespaces = [\"a\"]", "line 1, column 1", "missing field `policy`"),
+            ("kind = \"gang\"\npolicy = \"x\"", "line 1, column 1", "give it namespaces, labels or division"),
+            ("kind = \"gang\"\nnamespaces = []\npolicy = \"x\"", "line 3, column 14", "leave it away for all"),
+            (
+                "kind = \"gang\"\nnamespaces = [\"a\", \"B\"]\npolicy = \"x\"",
+                "line 3, column 20",
+                "\"B\" is no namespace; use",
+            ),
+            (
+                "kind = \"gang\"\nlabels = { \"a b\" = \"c\" }\npolicy = \"x\"",
+                "line 3, column 12",
+                "is no label key; use",
+            ),
+            (
+                "kind = \"gang\"\nlabels = { a = \"b c\" }\npolicy = \"x\"",
+                "line 3, column 16",
+                "is no label value; use",
+            ),
+            ("kind = \"gang\"\nlabels = {}\npolicy = \"x\"", "line 3, column 10", "labels is empty"),
+            ("kind = \"gang\"\nlabels = { a = 1 }\npolicy = \"x\"", "line 3, column 16", "expected a string"),
+            (
+                "kind = \"gang\"\ndivision = [\"Free\"]\npolicy = \"x\"",
+                "line 3, column 12",
+                "division is for placement policies",
+            ),
+            (
+                "kind = \"placement\"\ndivision = [\"free\"]\npolicy = \"x\"",
+                "line 3, column 13",
+                "did you mean `Free`?",
+            ),
+            ("kind = \"placement\"\ndivision = [\"Free\"]\npolicy = \"X\"", "line 4, column 10", "use 1 to 63 of a-z"),
+        ] {
+            let error = Config::parse(&format!("[[bind]]\n{rule}\n")).expect_err("refused").to_string();
+            assert!(error.starts_with(&format!("policies.toml: {place}: ")) && error.contains(what), "{rule}\n{error}");
+        }
+        let many = "[[bind]]\nkind = \"gang\"\nnamespaces = [\"a\"]\npolicy = \"x\"\n".repeat(257);
+        let error = Config::parse(&many).expect_err("refused").to_string();
+        assert!(error.contains("it has 257 rules, and 256 are allowed"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_core::ids::PolicyName;
+use berth_core::workload::Division;
 use serde_json::Value;
 
+use crate::bind::Rule;
 use crate::bounds::message;
 use crate::config::{CONFIG_FILE, Config, PolicyConfig};
 use crate::engine::{Limits, Runtime};
@@ -38,6 +40,8 @@ pub struct Scan {
     pub removed: Vec<PolicyName>,
     /// Policies that are bound now where another was.
     pub rebound: Vec<PolicyName>,
+    /// How many rules say who decides for whom, where others did before.
+    pub rules: Option<usize>,
     /// Refusals that the scan before did not have.
     pub refused: Vec<Refusal>,
     /// Files are missing; another scan should see whether they stay away.
@@ -47,7 +51,7 @@ pub struct Scan {
 impl Scan {
     /// Whether there is anything to tell.
     pub(crate) fn news(&self) -> bool {
-        !(self.changed.is_empty() && self.removed.is_empty() && self.rebound.is_empty() && self.refused.is_empty())
+        *self != Self { again: self.again, ..Self::default() }
     }
 }
 
@@ -59,9 +63,21 @@ pub struct Directory {
     current: Current,
     /// Compiled components by digest, or why there is none, so that a file is compiled once.
     compiled: BTreeMap<Arc<str>, Result<Arc<Compiled>, LoadError>>,
-    /// Digests that the scan under way has met.
-    met: BTreeSet<Arc<str>>,
+    /// What the scan under way has read, by file and the bytes allowed: a file that serves several policies is read once, so
+    /// that they have one version of it.
+    met: BTreeMap<(PathBuf, u64), (Arc<str>, Result<Arc<Compiled>, LoadError>)>,
     missing: BTreeSet<PolicyName>,
+    config: Presence,
+}
+
+/// What the last scans saw of `policies.toml`. Whoever replaces it may move it away first; it is gone only if the next scan
+/// agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    There,
+    /// It was there, and was not seen once.
+    Missed,
 }
 
 /// One policy as the directory wants it.
@@ -78,8 +94,9 @@ impl Directory {
             runtime,
             current: Current::default(),
             compiled: BTreeMap::new(),
-            met: BTreeSet::new(),
+            met: BTreeMap::new(),
             missing: BTreeSet::new(),
+            config: Presence::Absent,
         }
     }
 
@@ -104,9 +121,18 @@ impl Directory {
     pub fn scan(&mut self) -> Scan {
         let before = self.current.get();
         let mut refused = Vec::new();
-        let (config, files) = match self.read() {
+        self.config = match (self.path.join(CONFIG_FILE).exists(), self.config) {
+            (true, _) => Presence::There,
+            (false, Presence::There) => {
+                self.config = Presence::Missed;
+                return Scan { again: true, ..Scan::default() };
+            }
+            (false, _) => Presence::Absent,
+        };
+        let (config, files) = match self.read_whole() {
             Ok(read) => read,
-            Err(refusal) => return self.keep(&before, refusal),
+            // A folder that is away may come back as another one, which no watch sees.
+            Err(refusal) => return Scan { again: !self.path.is_dir(), ..self.keep(&before, refusal) },
         };
         let mut policies = BTreeMap::new();
         let mut used = BTreeSet::new();
@@ -140,14 +166,17 @@ impl Directory {
         let bound = before.bindings.iter().zip(config.bindings.iter());
         scan.rebound = bound.filter(|(old, new)| old != new).map(|(_, (_, _, name))| name.clone()).collect();
         scan.rebound.dedup();
+        let rules: Vec<Rule> = config.rules.iter().map(|(rule, _)| rule.clone()).collect();
+        scan.rules = (rules != before.rules).then_some(rules.len());
         scan.refused = refused.iter().filter(|refusal| !before.refused.contains(refusal)).cloned().collect();
-        let set = PolicySet { policies, bindings: config.bindings, refused };
-        let same = scan.changed.is_empty() && scan.removed.is_empty();
+        let set = PolicySet { policies, rules, bindings: config.bindings, refused };
+        let same = scan.changed.is_empty() && scan.removed.is_empty() && scan.rules.is_none();
         if !same || set.bindings != before.bindings || set.refused != before.refused {
             self.current.swap(Arc::new(set));
         }
         let live = self.current.get();
-        let mut kept = std::mem::take(&mut self.met);
+        let mut kept: BTreeSet<Arc<str>> =
+            std::mem::take(&mut self.met).into_values().map(|(digest, _)| digest).collect();
         kept.extend(live.policies.values().map(|policy| policy.by.digest.clone()));
         self.compiled.retain(|digest, _| kept.contains(digest));
         scan
@@ -160,11 +189,35 @@ impl Directory {
         }
         let set = PolicySet {
             policies: before.policies.clone(),
+            rules: before.rules.clone(),
             bindings: before.bindings.clone(),
             refused: vec![refusal.clone()],
         };
         self.current.swap(Arc::new(set));
         Scan { refused: vec![refusal], ..Scan::default() }
+    }
+
+    /// The configuration with all files compiled that belong to it. Where the folder is swapped meanwhile, as a ConfigMap is,
+    /// the files may be those of another configuration: then it is read again.
+    fn read_whole(&mut self) -> Result<(Config, BTreeSet<String>), Refusal> {
+        const TRIES: usize = 5;
+        let mut tries = 0;
+        loop {
+            self.met.clear();
+            let (config, files) = self.read()?;
+            for wanted in config.policies.values() {
+                self.compile(&self.path.join(&wanted.file), &wanted.limits);
+            }
+            for file in &files {
+                if !config.policies.values().any(|wanted| wanted.file == *file) {
+                    self.compile(&self.path.join(file), &Limits::default());
+                }
+            }
+            tries += 1;
+            if tries == TRIES || Config::read(&self.path).is_ok_and(|again| again == config) {
+                return Ok((config, files));
+            }
+        }
     }
 
     fn read(&self) -> Result<(Config, BTreeSet<String>), Refusal> {
@@ -264,16 +317,24 @@ impl Directory {
     }
 
     fn compile(&mut self, file: &Path, limits: &Limits) -> (Arc<str>, Result<Arc<Compiled>, LoadError>) {
-        let bytes = match load::read(file, limits.file_bytes) {
-            Ok(bytes) => bytes,
-            Err(error) => return ("".into(), Err(error)),
+        let key = (file.to_owned(), limits.file_bytes);
+        if let Some(met) = self.met.get(&key) {
+            return met.clone();
+        }
+        let met = match load::read(file, limits.file_bytes) {
+            Ok(bytes) => self.compile_bytes(&bytes, limits),
+            Err(error) => ("".into(), Err(error)),
         };
-        let digest = load::digest(&bytes);
-        self.met.insert(digest.clone());
+        self.met.insert(key, met.clone());
+        met
+    }
+
+    fn compile_bytes(&mut self, bytes: &[u8], limits: &Limits) -> (Arc<str>, Result<Arc<Compiled>, LoadError>) {
+        let digest = load::digest(bytes);
         if let Some(compiled) = self.compiled.get(&digest) {
             return (digest, compiled.clone());
         }
-        let compiled = load::compile(&self.runtime, &bytes, limits).map(Arc::new);
+        let compiled = load::compile(&self.runtime, bytes, limits).map(Arc::new);
         // What `describe` does is limited by time too, and may go better another time; all else would only fail again.
         if !matches!(compiled, Err(LoadError::Describe(_))) {
             self.compiled.insert(digest.clone(), compiled.clone());
@@ -301,16 +362,23 @@ impl Directory {
     }
 }
 
-/// The first binding that names no policy of its kind. One to the built-in algorithm of its place needs no component, and
-/// one to a file that is refused is not this file's fault.
+/// The first binding or rule that names no policy of its kind. One to the built-in algorithm of its place needs no
+/// component, and one to a file that is refused is not this file's fault.
 fn dangling(config: &Config, policies: &BTreeMap<PolicyName, Arc<Loaded>>, refused: &[Refusal]) -> Option<Refusal> {
     let defaults = Bindings::default();
-    let built_in: BTreeSet<(&str, &PolicyName)> = defaults.iter().map(|(binding, _, name)| (binding, name)).collect();
-    for (binding, kind, name) in config.bindings.iter() {
+    let bindings = config.bindings.iter().zip(defaults.iter());
+    let bindings =
+        bindings.map(|((binding, kind, name), (_, _, default))| (binding.to_owned(), kind, name, name == default));
+    let rules = config.rules.iter().map(|(rule, place)| {
+        let divisions = rule.divisions.as_deref().unwrap_or(&Division::ALL);
+        let built_in = divisions.iter().all(|division| *defaults.of(rule.kind, *division) == rule.policy);
+        (format!("{place}: a rule for {}", rule.kind.as_str()), rule.kind, &rule.policy, built_in)
+    });
+    for (who, kind, name, built_in) in bindings.chain(rules) {
         let what = match policies.get(name) {
             Some(policy) if policy.description.kind == kind => continue,
             Some(policy) => format!("which is a {} policy", policy.description.kind.as_str()),
-            None if built_in.contains(&(binding, name)) => continue,
+            None if built_in => continue,
             None if refused.iter().any(|refusal| refusal.name == name.as_str()) => continue,
             None => {
                 let loaded: Vec<&str> = policies
@@ -321,7 +389,7 @@ fn dangling(config: &Config, policies: &BTreeMap<PolicyName, Arc<Loaded>>, refus
                 format!("which is not loaded; loaded are: {}", loaded.join(", "))
             }
         };
-        let reason = message(format!("{binding} names {name}, {what}"));
+        let reason = message(format!("{who} names {name}, {what}"));
         return Some(Refusal { name: CONFIG_FILE.into(), file: CONFIG_FILE.into(), digest: "".into(), reason });
     }
     None

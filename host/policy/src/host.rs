@@ -10,7 +10,8 @@ use berth_core::ids::PolicyName;
 use berth_core::native::Builtin;
 use berth_core::placement::PolicyRef;
 use berth_core::policy::{
-    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Problem, Queue, Request, Tables, Verdict,
+    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Problem, Queue, Request, Subject, Tables,
+    Verdict,
 };
 use berth_core::workload::Division;
 
@@ -222,6 +223,10 @@ impl Policies for PolicyHost {
                 .retain(|name, live| set.policies.get(name).is_some_and(|policy| Arc::ptr_eq(policy, &live.policy)));
             self.set = set;
         }
+    }
+
+    fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
+        Some(self.set.choose(kind, named, subject).clone())
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {

@@ -7,6 +7,7 @@
 //! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> version -> v0_1
 //! ```
 
+mod bind;
 mod bounds;
 mod call;
 mod case;
@@ -25,10 +26,11 @@ mod v0_1;
 mod version;
 mod watch;
 
+pub use bind::{Labels, Rule};
 pub use call::{Call, Listener, Output, Question};
 pub use case::{Case, CaseError, CaseOutcome, Inspection, Trial, inspect, run_case};
 pub use compare::{Compared, Measure, compare, measure};
-pub use config::{CONFIG_FILE, Config, ConfigError, LimitsConfig};
+pub use config::{CONFIG_FILE, Config, ConfigError, LimitsConfig, Place};
 pub use directory::{Directory, Scan};
 pub use engine::{Limits, Runtime, RuntimeError, WallClock};
 pub use expect::{CaseFile, Expect, Step};

@@ -16,9 +16,6 @@ use crate::engine::Runtime;
 use crate::load::Loaded;
 use crate::session::{CallError, Slot};
 
-const DIVISIONS: [Division; 5] =
-    [Division::Duplicated, Division::StaticWeight, Division::AvailableReplicas, Division::Aggregated, Division::Free];
-
 /// Lets a policy decide once, in a session of its own.
 ///
 /// # Errors
@@ -29,7 +26,7 @@ pub(crate) fn probe(runtime: &Runtime, policy: &Loaded) -> Result<(), String> {
     match policy.description.kind {
         Kind::Placement => {
             let candidates = candidates(&policy.description.needs);
-            for request in DIVISIONS.map(request) {
+            for request in Division::ALL.map(request) {
                 let answer = slot.ask(runtime, policy, &tables, |session| session.place(&request, &candidates));
                 passes(answer, |decision| check::check_decision(&request, &candidates, decision))?;
             }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_core::ids::PolicyName;
-use berth_core::policy::Kind;
+use berth_core::policy::{Kind, Subject};
 use berth_core::workload::Division;
 
+use crate::bind::Rule;
 use crate::load::Loaded;
 use crate::stats::{PolicyState, PolicyStatus};
 
@@ -80,11 +81,20 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct PolicySet {
     pub policies: BTreeMap<PolicyName, Arc<Loaded>>,
+    /// In order: the first that fits decides, and the bindings where none does.
+    pub rules: Vec<Rule>,
     pub bindings: Bindings,
     pub refused: Vec<Refusal>,
 }
 
 impl PolicySet {
+    /// The name of the policy that decides about a workload: the one that is named, or of the first rule that fits, or that
+    /// is bound.
+    pub fn choose<'a>(&'a self, kind: Kind, named: Option<&'a PolicyName>, subject: &Subject<'_>) -> &'a PolicyName {
+        let rule = || self.rules.iter().find(|rule| rule.fits(kind, subject)).map(|rule| &rule.policy);
+        named.or_else(rule).unwrap_or_else(|| self.bindings.of(kind, subject.division))
+    }
+
     /// The policy of a kind that is named, or bound where none is named. `None` where that is the built-in algorithm, which
     /// needs no component.
     ///

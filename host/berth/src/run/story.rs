@@ -75,6 +75,9 @@ impl Story {
         if !names.is_empty() {
             story.emit(Event { at, what: What::PoliciesSwapped { names } });
         }
+        if let Some(rules) = scan.rules {
+            story.emit(Event { at, what: What::PoliciesBound { rules } });
+        }
     }
 
     fn with<R>(&self, use_it: impl FnOnce(&mut Inner) -> R) -> R {

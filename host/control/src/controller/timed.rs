@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use berth_core::ids::PolicyName;
 use berth_core::placement::PolicyRef;
 use berth_core::policy::{
-    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Tables, Verdict,
+    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Subject, Tables, Verdict,
 };
 use berth_core::workload::Division;
 
@@ -35,6 +35,10 @@ impl<'a> Timed<'a> {
 impl Policies for Timed<'_> {
     fn begin(&mut self) {
         self.inner.begin();
+    }
+
+    fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
+        self.inner.choose(kind, named, subject)
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {

@@ -10,7 +10,7 @@ use berth_core::check::check_moves;
 use berth_core::ids::{ClusterName, Millis, PolicyName, WorkloadKey};
 use berth_core::native;
 use berth_core::placement::PolicyRef;
-use berth_core::policy::{Health, How, Kind, MigrationState, MigrationWorkload, Move, Placed, Policies};
+use berth_core::policy::{Health, How, Kind, MigrationState, MigrationWorkload, Move, Placed, Policies, Subject};
 use berth_core::workload::{Purge, Workload};
 
 use super::{commit_record, write_record};
@@ -32,7 +32,7 @@ pub(crate) fn troubled(state: &State) -> bool {
 
 /// Asks every migration policy that some workload is bound to.
 pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Action> {
-    let mut named: BTreeMap<Option<PolicyName>, Vec<&WorkloadKey>> = BTreeMap::new();
+    let mut movable: Vec<(&WorkloadKey, &Arc<Workload>)> = Vec::new();
     for (key, workload) in &state.workloads {
         let (Ok(core), Some(record)) = (&workload.workload, workload.record()) else { continue };
         let moves = workload.exists
@@ -41,14 +41,19 @@ pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Acti
             && !core.rules.suspended
             && core.rules.failover.purge != Purge::Never;
         if moves {
-            named.entry(core.rules.migration_policy.clone()).or_default().push(key);
+            movable.push((key, core));
         }
     }
-    if !named.is_empty() {
+    if !movable.is_empty() {
         policies.begin();
     }
+    let mut chosen: BTreeMap<Option<PolicyName>, Vec<&WorkloadKey>> = BTreeMap::new();
+    for (key, core) in movable {
+        let policy = policies.choose(Kind::Migration, core.rules.migration_policy.as_ref(), &Subject::of(core));
+        chosen.entry(policy).or_default().push(key);
+    }
     let (mut actions, mut asked) = (Vec::new(), BTreeSet::new());
-    for (policy, keys) in named {
+    for (policy, keys) in chosen {
         let (question, rows) = question(state, &keys, now);
         if !question.placed.workload.is_empty() {
             let answer = ask(state, policies, policy.as_ref(), &question, now, &mut actions);
@@ -184,13 +189,13 @@ impl Place<'_> {
 fn ask(
     state: &State,
     policies: &mut dyn Policies,
-    named: Option<&PolicyName>,
+    chosen: Option<&PolicyName>,
     question: &MigrationState,
     now: Millis,
     actions: &mut Vec<Action>,
 ) -> (PolicyRef, Vec<Move>) {
     let tables = state.snapshot.tables().clone();
-    let answer = policies.migrate(named, &tables, question);
+    let answer = policies.migrate(chosen, &tables, question);
     let mut by = answer.by;
     let mut failed = answer.failed;
     let mut moves = answer.result.unwrap_or_default();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use berth_core::check::{Violation, check_plan};
 use berth_core::ids::{ClusterName, Millis, ShapeRow, WorkloadKey};
 use berth_core::plan::{Change, DecisionRecord, Entry, Input, Plan, Planner, RunningWorkload};
-use berth_core::policy::{How, Kind, Policies, Tables};
+use berth_core::policy::{How, Kind, Policies, Subject, Tables};
 use berth_core::reason::{Code, Reason};
 use berth_core::workload::{Division, Workload};
 use serde::Serialize;
@@ -118,9 +118,7 @@ impl Scheduler {
         }
         let entries: Vec<Entry> = keys.iter().filter_map(|key| entry(state, key, now)).collect();
         let deciding: BTreeSet<&WorkloadKey> = keys.iter().collect();
-        let running = if entries.iter().any(|entry| entry.workload.rules.gang)
-            && policies.needs(Kind::Gang, None, Division::Free).iter().any(|need| &**need == "running")
-        {
+        let running = if entries.iter().any(|entry| asks_what_runs(policies, &entry.workload)) {
             running(state, &deciding)
         } else {
             Vec::new()
@@ -265,6 +263,15 @@ fn refuse(workload: &WorkloadKey, violation: &Violation, now: Millis) -> Cycle {
         waiting: vec![(workload.clone(), reason)],
         confirmed: Vec::new(),
     }
+}
+
+/// Whether the gang policy that decides about a gang wants to know what runs.
+fn asks_what_runs(policies: &dyn Policies, workload: &Workload) -> bool {
+    if !workload.rules.gang {
+        return false;
+    }
+    let chosen = policies.choose(Kind::Gang, workload.rules.gang_policy.as_ref(), &Subject::of(workload));
+    policies.needs(Kind::Gang, chosen.as_ref(), Division::default()).iter().any(|need| &**need == "running")
 }
 
 fn json(value: &impl Serialize) -> Arc<[u8]> {

@@ -7,10 +7,10 @@ use super::{Change, DecisionRecord, Passed, PassedOver};
 use crate::check::check_decision;
 use crate::feasible::{Ask, Candidate, Feasible, Held, Want};
 use crate::fleet::{ClusterRoom, TakeOptions};
-use crate::ids::{ClusterName, ClusterRow, OrderId};
+use crate::ids::{ClusterName, ClusterRow, OrderId, PolicyName};
 use crate::native;
 use crate::placement::{NodeOrder, Placement, PolicyRef, Share};
-use crate::policy::{Answer, Candidates, Decision, Kind, Problem, ProblemCode, Request, Stage};
+use crate::policy::{Answer, Candidates, Decision, Kind, Problem, ProblemCode, Request, Stage, Subject};
 use crate::reason::{Code, Reason};
 use crate::workload::Division;
 
@@ -50,8 +50,9 @@ impl Cycle<'_> {
             self.whole_sets_only(ticket, &mut feasible);
         }
         self.policies.stage(Stage::Columns);
-        let named = workload.rules.placement_policy.as_ref();
-        let needs = self.policies.needs(Kind::Placement, named, request.division).to_vec();
+        let chosen = workload.rules.placement_policy.as_ref();
+        let chosen = self.policies.choose(Kind::Placement, chosen, &Subject::of(workload));
+        let needs = self.policies.needs(Kind::Placement, chosen.as_ref(), request.division).to_vec();
         let candidates = self.candidates(ticket, &sizes, &feasible.candidates, &needs);
         if candidates.is_empty() {
             let reason = feasible.problem.take().unwrap_or_else(|| nowhere(&feasible.passed));
@@ -63,7 +64,7 @@ impl Cycle<'_> {
         }
 
         // Phase 3: the policy's decision, or that of the built-in one where it breaks a rule.
-        let answer = self.decide(ticket, &request, &candidates);
+        let answer = self.decide(ticket, chosen.as_ref(), &request, &candidates);
         self.policies.stage(Stage::Book);
         let decision = match &answer.result {
             Ok(decision) => decision.clone(),
@@ -176,11 +177,7 @@ impl Cycle<'_> {
             name: workload.key.name.clone(),
             labels: workload.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             priority: workload.priority,
-            // A gang runs once, so there is nothing to duplicate.
-            division: match workload.rules.division {
-                Division::Duplicated if workload.rules.gang => Division::Aggregated,
-                division => division,
-            },
+            division: workload.division(),
             together: workload.rules.gang,
             components: sizes.iter().enumerate().map(component).collect(),
             now_ms: self.input.now.0,
@@ -344,10 +341,15 @@ impl Cycle<'_> {
         (0..components.len()).max_by_key(|at| (components[*at].replicas, std::cmp::Reverse(*at))).unwrap_or(0)
     }
 
-    fn decide(&mut self, ticket: &Ticket<'_>, request: &Request, candidates: &Candidates) -> Answer<Decision> {
-        let named = ticket.entry.workload.rules.placement_policy.as_ref();
+    fn decide(
+        &mut self,
+        ticket: &Ticket<'_>,
+        chosen: Option<&PolicyName>,
+        request: &Request,
+        candidates: &Candidates,
+    ) -> Answer<Decision> {
         self.policies.stage(Stage::Place);
-        let mut answer = self.policies.place(named, &self.tables, request, candidates);
+        let mut answer = self.policies.place(chosen, &self.tables, request, candidates);
         self.policies.stage(Stage::Answer);
         let check = |answer: &Answer<Decision>| {
             let decision = answer.result.as_ref().ok()?;

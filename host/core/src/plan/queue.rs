@@ -9,7 +9,9 @@ use crate::check::check_verdict;
 use crate::fleet::TakeOptions;
 use crate::ids::{ClusterRow, PolicyName};
 use crate::native;
-use crate::policy::{Answer, Fit, HoldCode, Job, JobComponent, Kind, NO_ROW, Queue, QuotaUse, Running, Stage, Verdict};
+use crate::policy::{
+    Answer, Fit, HoldCode, Job, JobComponent, Kind, NO_ROW, Queue, QuotaUse, Running, Stage, Subject, Verdict,
+};
 use crate::quota::NO_LIMIT;
 use crate::reason::{Code, Reason};
 use crate::resources::Amounts;
@@ -18,20 +20,23 @@ use crate::workload::Division;
 impl<'a> Cycle<'a> {
     /// Asks each gang policy about its workloads, and merges what they admit.
     pub(super) fn admit(&mut self, tickets: &[Ticket<'a>]) -> Vec<Admitted> {
-        let mut queues: BTreeMap<Option<&PolicyName>, Vec<usize>> = BTreeMap::new();
+        let mut queues: BTreeMap<Option<PolicyName>, Vec<usize>> = BTreeMap::new();
         let mut lines: Vec<VecDeque<Admitted>> = Vec::new();
         let mut plain = VecDeque::new();
         for (number, ticket) in tickets.iter().enumerate() {
             if ticket.entry.workload.components.is_empty() {
                 plain.push_back(Admitted { ticket: number, sizes: Vec::new(), except: Vec::new() });
             } else {
-                queues.entry(ticket.entry.workload.rules.gang_policy.as_ref()).or_default().push(number);
+                let workload = &ticket.entry.workload;
+                let named = workload.rules.gang_policy.as_ref();
+                let chosen = self.policies.choose(Kind::Gang, named, &Subject::of(workload));
+                queues.entry(chosen).or_default().push(number);
             }
         }
         lines.push(plain);
-        for (named, rows) in queues {
-            let queue = self.queue(named, tickets, &rows);
-            let verdict = self.verdict(named, &queue);
+        for (chosen, rows) in queues {
+            let queue = self.queue(chosen.as_ref(), tickets, &rows);
+            let verdict = self.verdict(chosen.as_ref(), &queue);
             lines.push(self.follow(tickets, &rows, verdict));
         }
         // Tickets are numbered in the order of the queue, so the lowest number goes first.

@@ -13,3 +13,4 @@ mod refusals;
 mod reload;
 mod sessions;
 mod support;
+mod watched;

@@ -9,7 +9,7 @@ use berth_core::native::Builtin;
 use berth_core::placement::PolicyRef;
 use berth_core::policy::{
     Admit, Answer, Assignment, Candidates, Decision, How, Kind, MigrationState, Move, Policies, Preempt, Problem,
-    ProblemCode, Queue, Request, Tables, Term, Verdict,
+    ProblemCode, Queue, Request, Subject, Tables, Term, Verdict,
 };
 use berth_core::workload::Division;
 use berth_policy::{CONFIG_FILE, Directory, PolicyHost, Runtime};
@@ -266,6 +266,10 @@ fn failed<T>(answer: Answer<T>) -> Answer<T> {
 impl Policies for Deciders<'_> {
     fn begin(&mut self) {
         self.inner.begin();
+    }
+
+    fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
+        self.inner.choose(kind, named, subject)
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {

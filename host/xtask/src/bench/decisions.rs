@@ -16,7 +16,7 @@ use berth_core::native::Builtin;
 use berth_core::placement::{Placement, PolicyRef};
 use berth_core::plan::{Entry, Input, Plan, Planner};
 use berth_core::policy::{
-    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Stage, Tables, Verdict,
+    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Stage, Subject, Tables, Verdict,
 };
 use berth_core::workload::{Division, Workload};
 use berth_policy::{Directory, PolicyHost, Runtime, WallClock};
@@ -67,6 +67,10 @@ impl<P: Policies> Policies for Timed<P> {
     fn stage(&mut self, stage: Stage) {
         self.stop();
         self.stage = Some((stage, Instant::now()));
+    }
+
+    fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
+        self.inner.choose(kind, named, subject)
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {

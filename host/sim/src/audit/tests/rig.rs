@@ -17,7 +17,7 @@ use berth_core::ids::{ClusterName, Millis, OrderId, PolicyName, PoolName, Worklo
 use berth_core::native::Builtin;
 use berth_core::placement::{NodeOrder, PolicyRef};
 use berth_core::policy::{
-    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Tables, Verdict,
+    Answer, Candidates, Decision, Kind, MigrationState, Move, Policies, Queue, Request, Subject, Tables, Verdict,
 };
 use berth_core::workload::Division;
 
@@ -253,6 +253,10 @@ impl Versioned {
 impl Policies for Versioned {
     fn begin(&mut self) {
         self.inner.begin();
+    }
+
+    fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
+        self.inner.choose(kind, named, subject)
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
