@@ -65,7 +65,7 @@ pub struct Directory {
     compiled: BTreeMap<Arc<str>, Result<Arc<Compiled>, LoadError>>,
     /// What the scan under way has read, by file and the bytes allowed: a file that serves several policies is read once, so
     /// that they have one version of it.
-    met: BTreeMap<(PathBuf, u64), (Arc<str>, Result<Arc<Compiled>, LoadError>)>,
+    met: BTreeMap<(PathBuf, u64), Met>,
     missing: BTreeSet<PolicyName>,
     config: Presence,
 }
@@ -79,6 +79,9 @@ enum Presence {
     /// It was there, and was not seen once.
     Missed,
 }
+
+/// A file's digest, empty where it cannot be read, and what came of compiling it.
+type Met = (Arc<str>, Result<Arc<Compiled>, LoadError>);
 
 /// One policy as the directory wants it.
 struct Wanted {
@@ -206,11 +209,11 @@ impl Directory {
             self.met.clear();
             let (config, files) = self.read()?;
             for wanted in config.policies.values() {
-                self.compile(&self.path.join(&wanted.file), &wanted.limits);
+                let _met = self.compile(&self.path.join(&wanted.file), &wanted.limits);
             }
             for file in &files {
                 if !config.policies.values().any(|wanted| wanted.file == *file) {
-                    self.compile(&self.path.join(file), &Limits::default());
+                    let _met = self.compile(&self.path.join(file), &Limits::default());
                 }
             }
             tries += 1;
@@ -316,7 +319,7 @@ impl Directory {
         }
     }
 
-    fn compile(&mut self, file: &Path, limits: &Limits) -> (Arc<str>, Result<Arc<Compiled>, LoadError>) {
+    fn compile(&mut self, file: &Path, limits: &Limits) -> Met {
         let key = (file.to_owned(), limits.file_bytes);
         if let Some(met) = self.met.get(&key) {
             return met.clone();
@@ -329,7 +332,7 @@ impl Directory {
         met
     }
 
-    fn compile_bytes(&mut self, bytes: &[u8], limits: &Limits) -> (Arc<str>, Result<Arc<Compiled>, LoadError>) {
+    fn compile_bytes(&mut self, bytes: &[u8], limits: &Limits) -> Met {
         let digest = load::digest(bytes);
         if let Some(compiled) = self.compiled.get(&digest) {
             return (digest, compiled.clone());

@@ -5,8 +5,10 @@ use std::os::unix::fs::symlink;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use berth_core::fleet::Labels;
 use berth_core::ids::PolicyName;
-use berth_core::policy::Policies;
+use berth_core::policy::{Kind, Policies, Subject};
+use berth_core::workload::Division;
 use berth_policy::{PolicyHost, PolicyState, Scan, Watch};
 
 use crate::support::{Home, failure, misbehave, request, room, tables, term, variant};
@@ -177,6 +179,56 @@ fn a_swapped_link_is_a_changed_file() {
     mounted(&home, "second", &variant(&misbehave(), 3));
     assert_eq!(names(&home.scan()), (vec!["misbehave"], vec![]));
     assert_ne!(digest(&mut home), before);
+}
+
+const RULES: &str = "[[bind]]\nkind = \"placement\"\nnamespaces = [\"team-*\"]\nlabels = { tier = \"batch\" }\npolicy = \"two\"\n\
+                     [[bind]]\nkind = \"placement\"\nnamespaces = [\"team-*\"]\ndivision = [\"Free\"]\npolicy = \"one\"\n\
+                     [policy.one]\nfile = \"misbehave.wasm\"\n[policy.two]\nfile = \"misbehave.wasm\"\nconfig = { tag = 2 }\n";
+
+#[test]
+fn the_first_rule_that_fits_decides_unless_a_policy_is_named() {
+    let home = Home::misbehaving(RULES);
+    assert!(home.refusals().is_empty(), "{:?}", home.refusals());
+    let batch = Labels::from([("tier".into(), "batch".into()), ("app".into(), "x".into())]);
+    let none = Labels::new();
+    let choose = |kind, named: Option<&str>, namespace, labels, division| {
+        let named = named.map(PolicyName::from);
+        let subject = Subject { namespace, name: "web", labels, division };
+        home.host.choose(kind, named.as_ref(), &subject).unwrap().to_string()
+    };
+    assert_eq!(choose(Kind::Placement, None, "team-a", &batch, Division::Free), "two");
+    assert_eq!(choose(Kind::Placement, None, "team-a", &none, Division::Free), "one");
+    assert_eq!(choose(Kind::Placement, None, "team-a", &none, Division::Aggregated), "aggregate", "the default");
+    assert_eq!(choose(Kind::Placement, None, "other", &batch, Division::Free), "cost");
+    assert_eq!(
+        choose(Kind::Placement, Some("cost"), "team-a", &batch, Division::Free),
+        "cost",
+        "who is named goes first"
+    );
+    assert_eq!(choose(Kind::Gang, None, "team-a", &batch, Division::Free), "fifo", "rules are for one kind");
+}
+
+#[test]
+fn rules_alone_are_a_change_and_one_that_names_nobody_is_refused_whole() {
+    let mut home = Home::misbehaving(RULES);
+    let other = RULES.replace("team-*", "crew-*");
+    home.write("policies.toml", &other);
+    let scan = home.scan();
+    assert_eq!((scan.changed.len(), scan.rules), (0, Some(2)), "{scan:?}");
+    home.write("policies.toml", format!("# moved\n{other}"));
+    assert_eq!(home.scan(), Scan::default(), "a place in the file is no change");
+    for (policy, why) in [
+        ("nobody", "line 11, column 10: a rule for gang names nobody, which is not loaded; loaded are: "),
+        ("one", "a rule for gang names one, which is a placement policy"),
+        ("ready", "a rule for gang names ready, which is not loaded"),
+    ] {
+        let rule = format!("[[bind]]\nkind = \"gang\"\nnamespaces = [\"x\"]\npolicy = \"{policy}\"\n");
+        let (head, tail) = other.split_once("[policy.one]").unwrap();
+        home.write("policies.toml", format!("{head}{rule}[policy.one]{tail}"));
+        assert_eq!(home.scan().refused.len(), 1);
+        assert!(home.refusals()[0].contains(why), "{:?}", home.refusals());
+        assert_eq!(home.directory.set().rules.len(), 2, "what was in force stays");
+    }
 }
 
 fn next(scans: &Receiver<Scan>) -> Scan {
