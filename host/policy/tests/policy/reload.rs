@@ -218,7 +218,7 @@ fn rules_alone_are_a_change_and_one_that_names_nobody_is_refused_whole() {
     home.write("policies.toml", format!("# moved\n{other}"));
     assert_eq!(home.scan(), Scan::default(), "a place in the file is no change");
     for (policy, why) in [
-        ("nobody", "line 11, column 10: a rule for gang names nobody, which is not loaded; loaded are: "),
+        ("nobody", "line 14, column 10: a rule for gang names nobody, which is not loaded; loaded are: "),
         ("one", "a rule for gang names one, which is a placement policy"),
         ("ready", "a rule for gang names ready, which is not loaded"),
     ] {

@@ -234,7 +234,7 @@ fn a_hundred_changes_a_second() {
     let busy = Busy::plain();
     let every = Duration::from_millis(10);
     let started = Instant::now();
-    const LAST: u32 = 300;
+    const LAST: u32 = 600;
     for change in 1..=LAST {
         match change % 4 {
             0 => {
