@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Explain(cmd::explain::ExplainArgs),
     Top(cmd::top::TopArgs),
     Policy(cmd::policy::PolicyArgs),
+    Replay(cmd::replay::ReplayArgs),
     Simulate(cmd::simulate::SimulateArgs),
 }
 
@@ -46,6 +47,7 @@ impl Command {
             Command::Explain(args) => cmd::explain::run(&args),
             Command::Top(args) => cmd::top::run(&args),
             Command::Policy(args) => cmd::policy::run(args),
+            Command::Replay(args) => cmd::replay::run(&args),
             Command::Simulate(args) => cmd::simulate::run(&args),
         }
     }

@@ -87,6 +87,8 @@ impl InProcess {
             until_settled: false,
             length_ms: None,
             seed: 1,
+            records_size: 0,
+            records_age: std::time::Duration::ZERO,
             fresh: false,
         };
         let fleet = FleetFile::read(&config.fleet)?;

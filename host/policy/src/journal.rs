@@ -13,6 +13,7 @@ mod reader;
 mod tests;
 mod writer;
 
+pub(crate) use codec::answer_bytes;
 pub use reader::{Fault, Faults, Reader, Recorded};
 
 use std::collections::VecDeque;

@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod policy;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod simulate;
 mod sources;

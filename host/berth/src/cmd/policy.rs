@@ -2,6 +2,7 @@
 //! write, build and test a policy.
 
 mod author;
+mod record;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ enum PolicyCommand {
     New(author::NewArgs),
     Build(author::BuildArgs),
     Test(author::TestArgs),
+    Record(record::RecordArgs),
 }
 
 /// Show the policies of a running controller: state, digest, calls, failures, and files that were refused
@@ -113,6 +115,7 @@ pub(crate) fn run(args: PolicyArgs) -> anyhow::Result<Exit> {
         PolicyCommand::New(args) => author::new(&args),
         PolicyCommand::Build(args) => author::build(&args),
         PolicyCommand::Test(args) => author::test(&args),
+        PolicyCommand::Record(args) => record::record(&args),
     }
 }
 
@@ -227,6 +230,6 @@ fn try_case(args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(if outcome.broken_rule.is_some() { Exit::Failed } else { Exit::Done })
 }
 
-fn refused(file: &Path, error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+pub(super) fn refused(file: &Path, error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
     anyhow!(error).context(hinted(format!("{} is refused", file.display()), "a controller would keep its predecessor"))
 }

@@ -62,6 +62,12 @@ pub(crate) struct RunArgs {
     /// Name by which clients reach the API, beside those of this machine and its addresses
     #[arg(long, env = "BERTH_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = hosts::name)]
     allow_host: Vec<String>,
+    /// How much of the calls of policies to keep for `berth replay`, such as 256MiB; 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    records_size: u64,
+    /// How long to keep them, by the controller's clock, such as 12h
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
+    records_age: Duration,
     /// Forget what the data directory holds and start over
     #[arg(long)]
     fresh: bool,
@@ -76,7 +82,18 @@ fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Bytes, with one of the usual units of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("", 0)];
+    let parsed = units.into_iter().find_map(|(unit, shift)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(1 << shift)
+    });
+    let fits = |bytes: &u64| *bytes == 0 || *bytes >= 1 << 20;
+    parsed.filter(fits).ok_or_else(|| "use 0, or at least 1MiB, such as 256MiB or 1GiB".to_owned())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = berth_api::duration::Duration::parse(text).map_err(|error| error.to_string())?;
     Ok(Duration::from_millis(parsed.millis()))
 }
@@ -106,6 +123,8 @@ impl RunArgs {
             until_settled: self.until_settled,
             length_ms: self.length.map(|length| length.as_millis() as u64),
             seed: self.seed,
+            records_size: self.records_size,
+            records_age: self.records_age,
             fresh: self.fresh,
         })
     }

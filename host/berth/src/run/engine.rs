@@ -12,13 +12,14 @@ use berth_control::ports::StoreError;
 use berth_control::store::EmbeddedStore;
 use berth_control::{Controller, Settings, Settled};
 use berth_core::ids::Millis;
-use berth_policy::{PolicyHost, Scan, WallClock, Watch};
+use berth_policy::{Journal, JournalSettings, PolicyHost, Scan, WallClock, Watch};
 use berth_sim::{Driver, Pass, Simulation};
 
-use super::fleet::{EPOCH, FleetFile, Home};
+use super::fleet::{EPOCH, FleetFile, Home, RECORDS};
 use super::pace::Pace;
 use super::story::Story;
 use super::{Config, policies};
+use crate::fail::hinted;
 use crate::server::ask::Question;
 
 /// Longest wait between two looks at the signals.
@@ -45,6 +46,8 @@ pub(crate) struct Engine {
     pub(super) policies: PolicyHost,
     pub(super) story: Story,
     pub(super) home: Home,
+    /// Calls of policies, for `berth replay`.
+    pub(super) journal: Option<Journal>,
     /// Where the policies are.
     pub(super) folder: PathBuf,
     pub(super) pace: Pace,
@@ -212,7 +215,11 @@ impl Engine {
         home.save(&mut simulation)?;
         let start = simulation.now();
         let story = Story::new(start, Box::new(std::io::stdout()));
-        let policies = PolicyHost::new(&directory);
+        let mut policies = PolicyHost::new(&directory);
+        let journal = open_journal(&config, &home)?;
+        if let Some(journal) = &journal {
+            policies.listen(journal.listener());
+        }
         let watch = Watch::start(directory, {
             let story = story.clone();
             move |scan: &Scan| story.scanned(scan)
@@ -224,6 +231,7 @@ impl Engine {
             policies,
             story,
             home,
+            journal,
             folder,
             pace: Pace::new(config.speed, Instant::now(), start),
             speed: config.speed,
@@ -242,4 +250,20 @@ impl Engine {
         engine.story.scanned(&Scan { refused: first.refused, ..Scan::default() });
         Ok(engine)
     }
+}
+
+/// Keeps what policies are asked and answer, unless nothing is to be kept.
+fn open_journal(config: &Config, home: &Home) -> anyhow::Result<Option<Journal>> {
+    if config.records_size == 0 {
+        return Ok(None);
+    }
+    let settings = JournalSettings {
+        dir: home.dir.join(RECORDS),
+        bytes: config.records_size,
+        age_ms: config.records_age.as_millis() as u64,
+        // A run that does not follow the clock must be the same however fast a thread writes.
+        waits: config.speed == 0.0,
+    };
+    let failed = || hinted(format!("{} cannot be used", settings.dir.display()), "--records-size 0 records nothing");
+    Ok(Some(Journal::open(settings.clone()).with_context(failed)?))
 }

@@ -26,6 +26,8 @@ const APPLIED: &str = "fleet.yaml";
 const SEAL: &str = "# As applied last, with sha256 ";
 const WORLD: &str = "world.json";
 const JOURNAL: &str = "world.journal";
+/// Folder of the recorded calls of policies.
+pub(crate) const RECORDS: &str = "decisions";
 
 /// The simulated clock starts here when a data directory is new: 2026-01-01T00:00:00Z. Fixed, so that a run can be repeated.
 pub(crate) const EPOCH: Millis = Millis(1_767_225_600_000);
@@ -92,6 +94,10 @@ impl Home {
         if config.fresh {
             for file in EmbeddedStore::FILES.into_iter().chain([APPLIED, WORLD, JOURNAL]) {
                 remove(&dir.join(file)).with_context(context)?;
+            }
+            match fs::remove_dir_all(dir.join(RECORDS)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(context),
+                _ => {}
             }
         }
         let is_new = !EmbeddedStore::FILES.iter().any(|file| dir.join(file).exists());

@@ -72,6 +72,11 @@ impl Engine {
         metrics.one("berth_policy_seconds_total", Counter, "Time spent in policies.", seconds);
         metrics.by("berth_policy_calls_total", Counter, "Calls of policies.", "kind", calls);
         metrics.by("berth_policy_failures_total", Counter, "Calls that failed or broke a rule.", "kind", failures);
+        let records = self.journal.as_ref().map(|journal| journal.status()).unwrap_or_default();
+        let calls =
+            [("written", records.written as f64), ("dropped", records.dropped as f64), ("lost", records.lost as f64)];
+        metrics.by("berth_policy_records_total", Counter, "Calls of policies for the records.", "state", calls);
+        metrics.one("berth_policy_records_bytes", Gauge, "Bytes of recorded calls.", records.bytes as f64);
         metrics.one("berth_policies_refused", Gauge, "Policy files that are not loaded.", refused as f64);
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Config {
     /// Simulated milliseconds after which to stop.
     pub(crate) length_ms: Option<u64>,
     pub(crate) seed: u64,
+    /// Bytes of recorded calls; 0 keeps none.
+    pub(crate) records_size: u64,
+    pub(crate) records_age: Duration,
     pub(crate) fresh: bool,
 }
 

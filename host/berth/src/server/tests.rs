@@ -85,6 +85,8 @@ impl Running {
             until_settled: false,
             length_ms: Some(600_000),
             seed: 1,
+            records_size: 0,
+            records_age: std::time::Duration::ZERO,
             fresh: false,
         };
         let (asker, questions) = ask::channel(api.limits.max_waiting.get());

@@ -294,6 +294,13 @@ pub(super) fn decode_call(bytes: &[u8]) -> Option<Bare> {
     Some(Bare { number, at_ms, who, tables, question, answer, fuel, failed })
 }
 
+/// An answer by itself, for comparing bit for bit.
+pub(crate) fn answer_bytes(answer: &Result<Output, Problem>) -> Vec<u8> {
+    let mut out = Out::default();
+    put_answer(&mut out, answer);
+    out.finish()
+}
+
 fn put_request(out: &mut Out, request: &Request) {
     let Request { namespace, name, labels, priority, division, together, components, now_ms, seed } = request;
     out.text(namespace);

@@ -11,6 +11,7 @@ mod limits;
 mod native;
 mod refusals;
 mod reload;
+mod replay;
 mod sessions;
 mod support;
 mod watched;

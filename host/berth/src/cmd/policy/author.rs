@@ -91,7 +91,7 @@ pub(super) struct TestArgs {
     output: Format,
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
+pub(super) fn kind(text: &str) -> Result<Kind, String> {
     let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
     found.ok_or_else(|| format!("use one of {}", Kind::ALL.map(Kind::as_str).join(", ")))
 }
