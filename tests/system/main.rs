@@ -26,6 +26,7 @@ scripts! {
     policies,
     policy,
     refused,
+    replay,
     running,
     stuck,
     usage,

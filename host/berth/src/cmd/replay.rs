@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use berth_core::policy::Kind;
 use berth_policy::{Faults, Question, Recorded, Records, Replay, Replayed, Runtime, Seat, Totals, Trial, WallClock};
 use clap::Args;
@@ -96,7 +96,7 @@ impl WhichArgs {
     }
 
     pub(super) fn nothing(&self, kind: &str) -> anyhow::Error {
-        let what = format!("no recorded call of {kind} is meant in {}", self.data_dir.join(RECORDS).display());
+        let what = format!("no recorded call of {kind} fits in {}", self.data_dir.join(RECORDS).display());
         hinted(what, "widen --since, --name and --workload").into()
     }
 }
@@ -323,7 +323,7 @@ pub(super) fn choose(
     }
     warn(records.faults());
     if chosen.is_empty() {
-        return Err(anyhow!(which.nothing("that kind, by a component,")));
+        return Err(which.nothing("a policy of that kind"));
     }
     Ok(chosen)
 }

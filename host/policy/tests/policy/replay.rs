@@ -34,13 +34,16 @@ fn recorded() -> (tempfile::TempDir, Vec<Recorded>) {
         let mut candidates = room();
         candidates.price = vec![1.0 + (step % 7) as f64, 1.0 + (step % 5) as f64];
         candidates.elastic = vec![4, 4];
-        candidates.offers = Offers {
-            candidate: vec![0, 1],
-            replicas: vec![4, 4],
-            price: candidates.price.clone(),
-            lead_seconds: vec![60, 60],
-            interruption: vec![0.0, 0.0],
-        };
+        candidates.ready = vec![2, 3];
+        if division == Division::Free {
+            candidates.offers = Offers {
+                candidate: vec![0, 1],
+                replicas: vec![4, 4],
+                price: candidates.price.clone(),
+                lead_seconds: vec![60, 60],
+                interruption: vec![0.0, 0.0],
+            };
+        }
         home.host.place(None, &tables, &request, &candidates);
     }
     for step in 0..20_u64 {
