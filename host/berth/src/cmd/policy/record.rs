@@ -51,7 +51,7 @@ struct Saved {
 
 pub(super) fn record(args: &RecordArgs) -> anyhow::Result<Exit> {
     let project = berth_author::Project::open(&args.dir).ok();
-    let kind = args.kind.or(project.map(|project| project.kind));
+    let kind = args.kind.or(project.as_ref().map(|project| project.kind));
     let chosen = choose(&args.which, kind, args.limit, |one| one.case().is_ok_and(|case| case.is_some()))?;
     let folder = args.dir.join("cases");
     let context = |path: &Path| hinted(format!("{} cannot be written", path.display()), "choose another folder");
@@ -66,8 +66,12 @@ pub(super) fn record(args: &RecordArgs) -> anyhow::Result<Exit> {
         cases.push(file);
     }
     output::print(args.output, &Saved { cases }, |saved| {
-        let (cases, dir) = (count(saved.cases.len() as u64, "case"), args.dir.display());
-        format!("{cases} in {}\nthen:  berth policy test {dir}\n", folder.display())
+        let (cases, folder) = (count(saved.cases.len() as u64, "case"), folder.display());
+        let test = match project {
+            Some(_) => args.dir.display().to_string(),
+            None => format!("FILE.wasm --cases {folder}"),
+        };
+        format!("{cases} in {folder}\nthen:  berth policy test {test}\n")
     })?;
     Ok(Exit::Done)
 }
