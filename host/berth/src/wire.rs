@@ -6,7 +6,7 @@ use std::fmt;
 use berth_control::event::Event;
 use berth_control::view::{ClusterRow, Explanation, PoolRow, StockRow};
 use berth_core::ids::Millis;
-use berth_policy::PolicyStatus;
+use berth_policy::{Figures, PolicyStatus};
 use serde::{Deserialize, Serialize};
 
 /// Every answer that is no success.
@@ -145,7 +145,7 @@ pub(crate) struct PolicyRow {
     pub(crate) version: String,
     pub(crate) digest: String,
     pub(crate) file: String,
-    /// `active`, `taken-out` or `refused`.
+    /// `active`, `taken-out`, `shadow`, `canary`, `went-back` or `refused`.
     pub(crate) state: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -156,6 +156,9 @@ pub(crate) struct PolicyRow {
     pub(crate) p99_us: u64,
     pub(crate) memory_bytes: u64,
     pub(crate) doc: String,
+    /// For a shadow or a canary: how it compares with its slot's own policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compared: Option<Figures>,
 }
 
 /// What the controller is doing.
@@ -192,6 +195,7 @@ impl From<PolicyStatus> for PolicyRow {
             p99_us: status.p99_us,
             memory_bytes: status.memory_bytes,
             doc: status.doc,
+            compared: status.compared,
         }
     }
 }

@@ -117,6 +117,11 @@ pub enum What {
         workload: Option<WorkloadKey>,
         what: String,
     },
+    /// A canary that was worse than its guard allows decides no more.
+    CanaryWentBack {
+        policy: PolicyName,
+        why: String,
+    },
     /// The independent check refused a plan: a fault of the planner, which must not happen.
     PlanRefused {
         workload: WorkloadKey,
@@ -230,6 +235,9 @@ impl fmt::Display for What {
             What::PoliciesBound { rules } => write!(f, "policies   {rules} rules say now who decides for whom"),
             What::PolicyRefused { file, reason } => {
                 write!(f, "policy     {file} refused, its predecessor stays: {reason}")
+            }
+            What::CanaryWentBack { policy, why } => {
+                write!(f, "policy     {policy} went back by itself, its slot's own decides: {why}")
             }
             What::PolicyFailed { policy, workload, what } => {
                 write!(f, "policy     {} failed, the built-in one decides", policy.name)?;

@@ -28,7 +28,7 @@
 //!
 //! A file that no `[policy.NAME]` mentions is loaded under the name that it gives itself, with an empty configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use berth_core::ids::PolicyName;
@@ -40,6 +40,7 @@ use crate::bind::{Fault, RawRule, Rule};
 use crate::bounds::message;
 use crate::engine::Limits;
 use crate::set::Bindings;
+use crate::slots::{Besides, Canary, RawCanary, RawVersion};
 
 pub const CONFIG_FILE: &str = "policies.toml";
 const MAX_BYTES: u64 = 1 << 20;
@@ -76,7 +77,12 @@ pub struct Config {
     pub bindings: Bindings,
     /// In the order of the file, with the place where each names its policy.
     pub rules: Vec<(Rule, Place)>,
+    /// Shadows and canaries are among them, as `SLOT/shadow` and `SLOT/canary`.
     pub policies: BTreeMap<PolicyName, PolicyConfig>,
+    /// What stands beside the policies of these names.
+    pub besides: BTreeMap<PolicyName, Besides>,
+    /// Files that only a version before, or one that was ended, is made of.
+    pub idle: BTreeSet<String>,
 }
 
 /// A place in the file; both count from 1.
@@ -107,6 +113,8 @@ pub struct PolicyConfig {
     pub file: String,
     pub config: Value,
     pub limits: Limits,
+    /// SHA-256 that the file must have, in hexadecimal.
+    pub digest: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -143,6 +151,10 @@ struct RawPolicy {
     config: Map<String, Value>,
     #[serde(default)]
     limits: LimitsConfig,
+    digest: Option<String>,
+    shadow: Option<RawVersion>,
+    canary: Option<Spanned<RawCanary>>,
+    previous: Option<RawVersion>,
 }
 
 /// Limits as they are written; what is absent keeps its default.
@@ -216,8 +228,63 @@ impl Config {
         if raw.policy.len() > MAX_POLICIES {
             return Err(ConfigError::TooMany(raw.policy.len()));
         }
-        let policies = raw.policy.into_iter().map(|(name, raw)| policy(name, raw)).collect::<Result<_, _>>()?;
-        Ok(Self { bindings, rules: rules(text, raw.bind)?, policies })
+        let mut config = Self { bindings, rules: rules(text, raw.bind)?, ..Self::default() };
+        for (name, raw) in raw.policy {
+            config.slot(text, name, raw)?;
+        }
+        Ok(config)
+    }
+
+    /// One `[policy.NAME]` with what stands beside it.
+    fn slot(&mut self, text: &str, name: String, mut raw: RawPolicy) -> Result<(), ConfigError> {
+        let slot = valid_name(&name)?;
+        let own = RawVersion {
+            file: Some(raw.file.unwrap_or_else(|| format!("{name}.wasm"))),
+            config: Some(raw.config),
+            limits: Some(raw.limits),
+            digest: raw.digest,
+            off: false,
+        };
+        let mut besides = Besides::default();
+        let canary = raw.canary.as_ref().map(|canary| canary.get_ref().version());
+        let versions = [("shadow", raw.shadow.take()), ("canary", canary), ("previous", raw.previous.take())];
+        for (what, version) in versions {
+            let Some(version) = version else { continue };
+            let place = format!("{name}.{what}");
+            if version.file.is_none() && version.config.is_none() && version.limits.is_none() {
+                let what = "is the same as the policy that it stands beside; give it a file or a config".to_owned();
+                return Err(ConfigError::Policy { name: place, what });
+            }
+            // A digest belongs to its file.
+            let digest = if version.file.is_none() { own.digest.clone() } else { version.digest };
+            let version = RawVersion {
+                file: version.file.or_else(|| own.file.clone()),
+                config: version.config.or_else(|| own.config.clone()),
+                limits: version.limits.or(own.limits),
+                digest,
+                off: version.off,
+            };
+            let off = version.off || what == "previous";
+            let wanted = policy(place, version)?;
+            if off {
+                self.idle.insert(wanted.file);
+                continue;
+            }
+            let beside = PolicyName::new(format!("{name}/{what}"));
+            self.policies.insert(beside.clone(), wanted);
+            match what {
+                "shadow" => besides.shadow = Some(beside),
+                _ => besides.canary = raw.canary.take().map(|raw| check_canary(text, raw, beside)).transpose()?,
+            }
+        }
+        if let Some(canary) = raw.canary {
+            check_canary(text, canary, slot.clone())?;
+        }
+        if besides != Besides::default() {
+            self.besides.insert(slot.clone(), besides);
+        }
+        self.policies.insert(slot, policy(name, own)?);
+        Ok(())
     }
 }
 
@@ -236,6 +303,10 @@ fn faulty(text: &str, Fault { at, what }: Fault) -> ConfigError {
     ConfigError::Syntax(format!("{}: {}", Place::of(text, at), message(what)))
 }
 
+fn check_canary(text: &str, raw: Spanned<RawCanary>, name: PolicyName) -> Result<Canary, ConfigError> {
+    RawCanary::check(raw, name).map_err(|fault| faulty(text, fault))
+}
+
 fn valid_name(name: &str) -> Result<PolicyName, ConfigError> {
     if is_name(name) { Ok(PolicyName::new(name)) } else { Err(ConfigError::Name { name: message(name.to_owned()) }) }
 }
@@ -246,15 +317,21 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(plain)
 }
 
-fn policy(name: String, raw: RawPolicy) -> Result<(PolicyName, PolicyConfig), ConfigError> {
-    valid_name(&name)?;
-    let file = raw.file.unwrap_or_else(|| format!("{name}.wasm"));
+fn policy(name: String, raw: RawVersion) -> Result<PolicyConfig, ConfigError> {
+    let file = raw.file.unwrap_or_default();
     if file.is_empty() || file.contains(['/', '\\']) || file.contains(char::is_control) || file.starts_with('.') {
         let what = message(format!("file {file:?} must be the name of a file in the policy directory"));
         return Err(ConfigError::Policy { name, what });
     }
-    match raw.limits.limits() {
-        Ok(limits) => Ok((PolicyName::new(name), PolicyConfig { file, config: Value::Object(raw.config), limits })),
+    let digest = raw.digest.map(|digest| digest.strip_prefix("sha256:").map(str::to_owned).unwrap_or(digest));
+    if digest.as_ref().is_some_and(|digest| digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
+        let what = "digest must be sha256: and 64 hexadecimal digits, as `berth policy inspect` shows it".to_owned();
+        return Err(ConfigError::Policy { name, what });
+    }
+    let digest = digest.map(|digest| digest.to_ascii_lowercase());
+    match raw.limits.unwrap_or_default().limits() {
+        Ok(limits) => Ok(PolicyConfig { file, config: Value::Object(raw.config.unwrap_or_default()), limits, digest }),
         Err(what) => Err(ConfigError::Policy { name, what }),
     }
 }

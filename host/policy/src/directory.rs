@@ -17,6 +17,7 @@ use crate::config::{CONFIG_FILE, Config, PolicyConfig};
 use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, LoadError, Loaded};
 use crate::set::{Bindings, PolicySet, Refusal};
+use crate::slots::Besides;
 
 /// The set in force, shared by those who load, those who decide and those who look.
 #[derive(Clone, Debug, Default)]
@@ -143,14 +144,19 @@ impl Directory {
             used.insert(wanted.file.clone());
             self.take(&before, name, wanted, &mut policies, &mut refused);
         }
-        for file in files.iter().filter(|file| !used.contains(*file)) {
+        used.extend(config.idle.iter().cloned());
+        let mut unnamed: Vec<&String> = files.iter().filter(|file| !used.contains(*file)).collect();
+        unnamed.sort_by_key(|file| self.claim(&before, file));
+        for file in unnamed {
             self.take_unnamed(&before, file, &mut policies, &mut refused);
         }
         let missing: BTreeSet<PolicyName> =
             before.policies.keys().filter(|name| !policies.contains_key(*name)).cloned().collect();
         let mut scan = Scan::default();
         for name in &missing {
-            if self.missing.contains(name) {
+            // What stood beside a policy goes at once, since its table is gone.
+            let ended = name.as_str().contains('/') && !config.policies.contains_key(name);
+            if ended || self.missing.contains(name) {
                 scan.removed.push(name.clone());
             } else if let Some(policy) = before.policies.get(name) {
                 policies.insert(name.clone(), policy.clone());
@@ -163,6 +169,7 @@ impl Directory {
                 scan.changed.push(name.clone());
             }
         }
+        let besides = besides(&config, &mut policies, &mut refused);
         if let Some(refusal) = dangling(&config, &policies, &refused) {
             return self.keep(&before, refusal);
         }
@@ -172,8 +179,16 @@ impl Directory {
         let rules: Vec<Rule> = config.rules.iter().map(|(rule, _)| rule.clone()).collect();
         scan.rules = (rules != before.rules).then_some(rules.len());
         scan.refused = refused.iter().filter(|refusal| !before.refused.contains(refusal)).cloned().collect();
-        let set = PolicySet { policies, rules, bindings: config.bindings, refused };
-        let same = scan.changed.is_empty() && scan.removed.is_empty() && scan.rules.is_none();
+        let set = PolicySet {
+            needs: needs(&policies, &besides),
+            policies,
+            besides,
+            rules,
+            bindings: config.bindings,
+            refused,
+        };
+        let same =
+            set.besides == before.besides && scan.changed.is_empty() && scan.removed.is_empty() && scan.rules.is_none();
         if !same || set.bindings != before.bindings || set.refused != before.refused {
             self.current.swap(Arc::new(set));
         }
@@ -192,6 +207,8 @@ impl Directory {
         }
         let set = PolicySet {
             policies: before.policies.clone(),
+            besides: before.besides.clone(),
+            needs: before.needs.clone(),
             rules: before.rules.clone(),
             bindings: before.bindings.clone(),
             refused: vec![refusal.clone()],
@@ -255,9 +272,15 @@ impl Directory {
         refused: &mut Vec<Refusal>,
     ) {
         let file = self.path.join(&wanted.file);
-        let was = before.policies.get(name);
+        let (was, only) = (before.policies.get(name), &wanted.digest);
         let wanted = Wanted { config: wanted.config.clone(), limits: wanted.limits, file: file.clone() };
         let (digest, result) = self.compile(&file, &wanted.limits);
+        let result = match only {
+            Some(only) if result.is_ok() && *only != *digest => {
+                Err(LoadError::Digest { found: digest.clone(), wanted: only.clone() })
+            }
+            _ => result,
+        };
         let loaded = result.and_then(|compiled| self.load(was, name.clone(), &compiled, &wanted));
         match loaded {
             Ok(policy) => {
@@ -319,6 +342,16 @@ impl Directory {
         }
     }
 
+    /// Who goes first where several files call themselves the same: the one that has the name, the one that had it before.
+    fn claim(&mut self, before: &PolicySet, file: &str) -> (bool, bool) {
+        let path = self.path.join(file);
+        let (_, compiled) = self.compile(&path, &Limits::default());
+        let Ok(compiled) = compiled else { return (true, true) };
+        let name = &compiled.description.name;
+        let had = before.policies.get(name).is_some_and(|policy| policy.file == path);
+        (file.trim_end_matches(".wasm") != name.as_str(), !had)
+    }
+
     fn compile(&mut self, file: &Path, limits: &Limits) -> Met {
         let key = (file.to_owned(), limits.file_bytes);
         if let Some(met) = self.met.get(&key) {
@@ -363,6 +396,57 @@ impl Directory {
         }
         load::load(&self.runtime, compiled, name, wanted.file.clone(), &wanted.config, wanted.limits).map(Arc::new)
     }
+}
+
+/// What stands beside policies that are loaded; what is of another kind than its slot is refused.
+fn besides(
+    config: &Config,
+    policies: &mut BTreeMap<PolicyName, Arc<Loaded>>,
+    refused: &mut Vec<Refusal>,
+) -> BTreeMap<PolicyName, Besides> {
+    let mut found = BTreeMap::new();
+    for (slot, wanted) in &config.besides {
+        let own = policies.get(slot).map(|policy| policy.description.kind);
+        let mut fits = |name: &PolicyName| {
+            let Some(policy) = policies.get(name) else { return false };
+            let kind = policy.description.kind;
+            let reason = match own {
+                Some(own) if own == kind => return true,
+                Some(own) => format!("it is a {} policy, and {slot} is a {} policy", kind.as_str(), own.as_str()),
+                None => format!("no policy {slot} is loaded that it could stand beside"),
+            };
+            let (file, digest) = (policy.file.clone(), policy.by.digest.clone());
+            refused.push(Refusal { name: name.to_string(), file, digest, reason });
+            policies.remove(name);
+            false
+        };
+        let shadow = wanted.shadow.clone().filter(|name| fits(name));
+        let canary = wanted.canary.clone().filter(|canary| fits(&canary.name));
+        if shadow.is_some() || canary.is_some() {
+            found.insert(slot.clone(), Besides { shadow, canary });
+        }
+    }
+    found
+}
+
+/// The inputs that any policy of a slot needs, for all of them: so that each can be asked what another was.
+fn needs(
+    policies: &BTreeMap<PolicyName, Arc<Loaded>>,
+    besides: &BTreeMap<PolicyName, Besides>,
+) -> BTreeMap<PolicyName, Vec<Arc<str>>> {
+    let mut all = BTreeMap::new();
+    for (slot, besides) in besides {
+        let canary = besides.canary.as_ref().map(|canary| &canary.name);
+        let names: Vec<&PolicyName> = std::iter::once(slot).chain(&besides.shadow).chain(canary).collect();
+        let mut needs: Vec<Arc<str>> = Vec::new();
+        for need in names.iter().filter_map(|name| policies.get(*name)).flat_map(|policy| &policy.description.needs) {
+            if !needs.contains(need) {
+                needs.push(need.clone());
+            }
+        }
+        all.extend(names.into_iter().map(|name| (name.clone(), needs.clone())));
+    }
+    all
 }
 
 /// The first binding or rule that names no policy of its kind. One to the built-in algorithm of its place needs no

@@ -118,6 +118,10 @@ impl Runtime {
         Ok(Self { engine, wall_clock, _ticker: Arc::new(Ticker(stop)) })
     }
 
+    pub(crate) fn wall_clock(&self) -> WallClock {
+        self.wall_clock
+    }
+
     pub(crate) fn store(&self, limits: &Limits) -> Store<Guest> {
         let mut store = Store::new(&self.engine, Guest { memory_bytes: limits.memory_bytes, memory: 0, denied: false });
         store.limiter(|guest| guest);

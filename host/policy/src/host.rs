@@ -1,7 +1,7 @@
 //! The policies in force, as the planner calls them: synchronously, on its own thread.
 //!
-//! Holds: the set is chosen at `begin` and stays for the whole cycle; whatever a policy does, there is an answer; a policy
-//! that keeps failing is taken out for a while, by the caller's clock.
+//! Holds: the set, and which canaries decide, are chosen at `begin` and stay for the whole cycle; whatever a policy does,
+//! there is an answer; what stands beside a policy changes no answer of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,35 +15,15 @@ use berth_core::policy::{
 };
 use berth_core::workload::Division;
 
+use crate::beside::{Beside, WentBack};
 use crate::call::{Call, Listener, Output, Question};
 use crate::directory::{Current, Directory};
 use crate::engine::Runtime;
-use crate::load::Loaded;
-use crate::session::{Called, Slot};
+use crate::live::Live;
+use crate::session::Called;
 use crate::set::PolicySet;
-use crate::stats::Failure;
+use crate::stats::{Failure, PolicyStatus};
 use crate::version::Session;
-
-/// Failures in a row after which a policy is taken out.
-const BREAKS_AFTER: u32 = 5;
-/// Milliseconds for which it is out the first time; doubled each time that it fails when tried again.
-const FIRST_OUT_MS: u64 = 60_000;
-const LONGEST_OUT_MS: u64 = 3_600_000;
-
-/// One policy's session and breaker.
-struct Live {
-    policy: Arc<Loaded>,
-    slot: Slot,
-    /// The last call gave an answer that nobody has refused so far.
-    answered: bool,
-    /// Failures in a row.
-    failures: u32,
-    /// Taken out until then, by the caller's clock.
-    out_until_ms: u64,
-    out_for_ms: u64,
-    /// The clock of the last call.
-    now_ms: u64,
-}
 
 pub struct PolicyHost {
     runtime: Runtime,
@@ -55,6 +35,7 @@ pub struct PolicyHost {
     listeners: Vec<Box<dyn Listener>>,
     /// Calls that listeners were told of.
     told: u64,
+    beside: Beside,
 }
 
 impl std::fmt::Debug for PolicyHost {
@@ -75,7 +56,26 @@ impl PolicyHost {
             built_in: Builtin::default(),
             listeners: Vec::new(),
             told: 0,
+            beside: Beside::new(directory.runtime().clone()),
         }
+    }
+
+    /// Keeps in this file which canaries went back, and takes over what it says. One that cannot be read is as good as none.
+    pub fn remember(&mut self, file: std::path::PathBuf) {
+        self.beside.remember(file);
+    }
+
+    /// Canaries that went back since this was asked last.
+    pub fn went_back(&mut self) -> Vec<WentBack> {
+        self.beside.news()
+    }
+
+    /// All policies and refusals, ascending by name, with what is known of shadows and canaries.
+    pub fn status(&self) -> Vec<PolicyStatus> {
+        let set = self.set();
+        let mut rows = set.status();
+        self.beside.complete(&set, &mut rows);
+        rows
     }
 
     /// Tells somebody of every call from now on.
@@ -102,27 +102,24 @@ impl PolicyHost {
         };
         let policy = found.map_err(unknown)?.ok_or(None)?;
         let live = self.live.entry(policy.name.clone()).or_insert_with(|| Live::new(policy.clone()));
-        live.next_call(now_ms);
-        if live.out() {
-            let seconds = live.out_until_ms.saturating_sub(now_ms).div_ceil(1000);
-            let why = format!("it is taken out for {seconds} s more after repeated failures");
-            return Err(Some((policy.by.clone(), why)));
-        }
-        match live.slot.ask(&self.runtime, policy, tables, call) {
-            Ok((answer, fuel)) => {
-                live.answered = true;
-                Ok((answer, policy.by.clone(), fuel))
-            }
-            Err(error) => {
-                let by = policy.by.clone();
-                live.failed(error.failure, &error.what);
-                Err(Some((by, error.what)))
-            }
+        match live.ask(&self.runtime, tables, now_ms, call) {
+            Ok((answer, fuel)) => Ok((answer, policy.by.clone(), fuel)),
+            Err(what) => Err(Some((policy.by.clone(), what))),
         }
     }
 }
 
 impl PolicyHost {
+    /// The question without what only a policy beside it needs, so that the answer is that of a policy with none beside it.
+    fn own_columns(&self, which: Which<'_>, request: &Request, candidates: &Candidates) -> Option<Question> {
+        let slot = which.named.unwrap_or_else(|| self.set.bindings.of(which.kind, which.division));
+        let all = self.set.needs.get(slot)?;
+        let own = &self.set.policies.get(slot)?.description.needs;
+        let differs = all.iter().any(|need| !own.contains(need));
+        let question = || Question::Placement { request: request.clone(), candidates: candidates.clone() };
+        differs.then(|| question().fit(own).into_owned())
+    }
+
     /// Tells those who listen of a call. Without any it costs nothing.
     fn tell<T: Clone>(
         &mut self,
@@ -132,13 +129,14 @@ impl PolicyHost {
         answer: &Answer<T>,
         output: fn(T) -> Output,
     ) {
-        if self.listeners.is_empty() {
+        let slot = which.named.unwrap_or_else(|| self.set.bindings.of(which.kind, which.division));
+        let compared = self.set.needs.contains_key(slot);
+        if self.listeners.is_empty() && !compared {
             return;
         }
         let question = question();
         self.told += 1;
         let found = self.set.find(which.kind, which.named, which.division).ok().flatten();
-        let slot = which.named.unwrap_or_else(|| self.set.bindings.of(which.kind, which.division));
         let call = Arc::new(Call {
             number: self.told,
             at_ms: question.now_ms(),
@@ -152,6 +150,9 @@ impl PolicyHost {
             failed: answer.failed.clone(),
         });
         self.listeners.iter_mut().for_each(|listener| listener.called(&call));
+        if compared {
+            self.beside.called(&self.set, &call);
+        }
     }
 }
 
@@ -165,47 +166,6 @@ struct Which<'a> {
 
 /// The answer with who gave it and the fuel; or who did not, and why. `None` where the built-in algorithm is to decide.
 type Asked<T> = Result<(Result<T, Problem>, PolicyRef, u64), Option<(PolicyRef, String)>>;
-
-impl Live {
-    fn new(policy: Arc<Loaded>) -> Self {
-        Self {
-            policy,
-            slot: Slot::default(),
-            answered: false,
-            failures: 0,
-            out_until_ms: 0,
-            out_for_ms: FIRST_OUT_MS,
-            now_ms: 0,
-        }
-    }
-
-    /// The last answer stood if nobody has said by now that it broke a rule.
-    fn next_call(&mut self, now_ms: u64) {
-        self.now_ms = now_ms;
-        if std::mem::take(&mut self.answered) && self.failures > 0 {
-            self.failures = 0;
-            self.out_for_ms = FIRST_OUT_MS;
-            self.policy.stats().taken_out = false;
-        }
-    }
-
-    fn out(&self) -> bool {
-        self.failures >= BREAKS_AFTER && self.now_ms < self.out_until_ms
-    }
-
-    fn failed(&mut self, failure: Failure, what: &str) {
-        self.slot.drop_session();
-        self.answered = false;
-        self.failures = self.failures.saturating_add(1);
-        let mut stats = self.policy.stats();
-        stats.failed(failure, what);
-        if self.failures >= BREAKS_AFTER {
-            self.out_until_ms = self.now_ms.saturating_add(self.out_for_ms);
-            self.out_for_ms = self.out_for_ms.saturating_mul(2).min(LONGEST_OUT_MS);
-            stats.taken_out = true;
-        }
-    }
-}
 
 /// The answer of the policy, or of the built-in algorithm with what became of the policy.
 fn answered<T>(asked: Asked<T>, built_in: impl FnOnce() -> Answer<T>) -> Answer<T> {
@@ -223,13 +183,21 @@ impl Policies for PolicyHost {
                 .retain(|name, live| set.policies.get(name).is_some_and(|policy| Arc::ptr_eq(policy, &live.policy)));
             self.set = set;
         }
+        self.beside.begin(&self.set);
     }
 
     fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
-        Some(self.set.choose(kind, named, subject).clone())
+        let slot = self.set.choose(kind, named, subject);
+        let canary = self.set.besides.get(slot).and_then(|besides| besides.canary.as_ref());
+        let canary = canary.filter(|canary| !self.beside.is_back(&canary.name) && canary.takes(subject));
+        Some(canary.map_or(slot, |canary| &canary.name).clone())
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
+        let slot = named.unwrap_or_else(|| self.set.bindings.of(kind, division));
+        if let Some(needs) = self.set.needs.get(slot) {
+            return needs;
+        }
         match self.set.find(kind, named, division) {
             Ok(Some(policy)) => policy.description.needs.as_slice(),
             Ok(None) | Err(_) => self.built_in.needs(kind, None, division),
@@ -244,7 +212,12 @@ impl Policies for PolicyHost {
         candidates: &Candidates,
     ) -> Answer<Decision> {
         let which = Which { kind: Kind::Placement, named, division: request.division };
-        let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, candidates));
+        let own = self.own_columns(which, request, candidates);
+        let fitted = match &own {
+            Some(Question::Placement { candidates, .. }) => candidates,
+            _ => candidates,
+        };
+        let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, fitted));
         let answer = answered(asked, || self.built_in.place(None, tables, request, candidates));
         let question = || Question::Placement { request: request.clone(), candidates: candidates.clone() };
         self.tell(which, tables, question, &answer, Output::Placement);
@@ -275,6 +248,7 @@ impl Policies for PolicyHost {
     /// The planner says so before it makes another call.
     fn broke_rule(&mut self, _kind: Kind, by: &PolicyRef, rule: &str) {
         self.listeners.iter_mut().for_each(|listener| listener.broke_rule(self.told, rule));
+        self.beside.broke_rule(self.told, rule);
         if let Some(live) = self.live.get_mut(&by.name).filter(|live| live.policy.by == *by) {
             live.failed(Failure::BrokeRule, &format!("its answer broke a rule: {rule}"));
         }

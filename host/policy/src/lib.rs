@@ -7,6 +7,7 @@
 //! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> version -> v0_1
 //! ```
 
+mod beside;
 mod bind;
 mod bounds;
 mod call;
@@ -18,16 +19,19 @@ mod engine;
 mod expect;
 mod host;
 mod journal;
+mod live;
 mod load;
 mod probe;
 mod replay;
 mod session;
 mod set;
+mod slots;
 mod stats;
 mod v0_1;
 mod version;
 mod watch;
 
+pub use beside::{Difference, Figures, Side, WentBack};
 pub use bind::{Labels, Rule};
 pub use call::{Call, Listener, Output, Question};
 pub use case::{Case, CaseError, CaseOutcome, Inspection, Trial, inspect, run_case};
@@ -41,5 +45,6 @@ pub use journal::{Fault, Faults, Journal, JournalSettings, JournalStatus, Reader
 pub use load::{Description, LoadError, Loaded};
 pub use replay::{Replay, Replayed, Seat, Totals};
 pub use set::{Bindings, PolicySet, Refusal};
+pub use slots::{Besides, Canary, Guard};
 pub use stats::{Failure, PolicyState, PolicyStatus};
 pub use watch::Watch;

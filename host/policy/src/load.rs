@@ -33,6 +33,8 @@ pub enum LoadError {
     Read(#[source] Arc<std::io::Error>),
     #[error("it has more than {limit} bytes; raise `max-file-mib` in its limits if that is meant")]
     TooLarge { limit: u64 },
+    #[error("its digest is sha256:{found}, and sha256:{wanted} is wanted")]
+    Digest { found: Arc<str>, wanted: String },
     #[error("it is no WebAssembly component: {0}")]
     NotAComponent(String),
     #[error(
@@ -121,6 +123,21 @@ impl std::fmt::Debug for Loaded {
 }
 
 impl Loaded {
+    /// The same policy with counters of its own, for calls that are not to count as its decisions.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            file: self.file.clone(),
+            description: self.description.clone(),
+            by: self.by.clone(),
+            config: self.config.clone(),
+            config_text: self.config_text.clone(),
+            limits: self.limits,
+            prepared: self.prepared.clone(),
+            stats: Mutex::default(),
+        }
+    }
+
     pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ use berth_core::workload::Division;
 
 use crate::bind::Rule;
 use crate::load::Loaded;
+use crate::slots::Besides;
 use crate::stats::{PolicyState, PolicyStatus};
 
 /// Which policy decides where a distribution policy names none.
@@ -81,6 +82,10 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct PolicySet {
     pub policies: BTreeMap<PolicyName, Arc<Loaded>>,
+    /// What stands beside the policies of these names; all of it is in `policies` too.
+    pub besides: BTreeMap<PolicyName, Besides>,
+    /// Inputs that are wanted of a question, for policies that others stand beside.
+    pub(crate) needs: BTreeMap<PolicyName, Vec<Arc<str>>>,
     /// In order: the first that fits decides, and the bindings where none does.
     pub rules: Vec<Rule>,
     pub bindings: Bindings,
@@ -141,6 +146,7 @@ fn status(policy: &Loaded) -> PolicyStatus {
         p99_us: stats.quantile_us(0.99),
         memory_bytes: stats.memory,
         doc: policy.description.doc.clone(),
+        compared: None,
     }
 }
 
@@ -160,5 +166,6 @@ fn refused(refusal: &Refusal) -> PolicyStatus {
         p99_us: 0,
         memory_bytes: 0,
         doc: String::new(),
+        compared: None,
     }
 }

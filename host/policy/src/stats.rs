@@ -6,6 +6,8 @@ use std::time::Duration;
 use berth_core::policy::Kind;
 use serde::{Deserialize, Serialize};
 
+use crate::beside::Figures;
+
 /// What went wrong in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,6 +45,12 @@ pub enum PolicyState {
     Active,
     /// Taken out after failures in a row; a built-in algorithm decides instead until it is tried again.
     TakenOut,
+    /// A shadow: decides beside its slot and is compared.
+    Shadow,
+    /// A canary that decides for some.
+    Canary,
+    /// A canary that was worse than its guard allows; the slot's own policy decides for all.
+    WentBack,
     /// Not loaded. Where a predecessor of the same name is active, it has a row of its own.
     Refused,
 }
@@ -52,6 +60,9 @@ impl PolicyState {
         match self {
             PolicyState::Active => "active",
             PolicyState::TakenOut => "taken-out",
+            PolicyState::Shadow => "shadow",
+            PolicyState::Canary => "canary",
+            PolicyState::WentBack => "went-back",
             PolicyState::Refused => "refused",
         }
     }
@@ -68,7 +79,7 @@ pub struct PolicyStatus {
     pub digest: String,
     pub file: String,
     pub state: PolicyState,
-    /// Why it is refused or taken out.
+    /// Why it is refused, taken out or went back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub calls: u64,
@@ -81,6 +92,9 @@ pub struct PolicyStatus {
     /// Bytes of linear memory of its session.
     pub memory_bytes: u64,
     pub doc: String,
+    /// For a shadow or a canary: how it compares with its slot's own policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Figures>,
 }
 
 /// Counters of one policy.

@@ -3,6 +3,7 @@
 
 mod author;
 mod record;
+mod slots;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,11 @@ enum PolicyCommand {
     Build(author::BuildArgs),
     Test(author::TestArgs),
     Record(record::RecordArgs),
+    Shadow(slots::ShadowArgs),
+    Canary(slots::CanaryArgs),
+    Promote(slots::SlotArgs),
+    Rollback(slots::RollbackArgs),
+    Status(slots::StatusArgs),
 }
 
 /// Show the policies of a running controller: state, digest, calls, failures, and files that were refused
@@ -116,6 +122,11 @@ pub(crate) fn run(args: PolicyArgs) -> anyhow::Result<Exit> {
         PolicyCommand::Build(args) => author::build(&args),
         PolicyCommand::Test(args) => author::test(&args),
         PolicyCommand::Record(args) => record::record(&args),
+        PolicyCommand::Shadow(args) => slots::shadow(&args),
+        PolicyCommand::Canary(args) => slots::canary(&args),
+        PolicyCommand::Promote(args) => slots::promote(&args),
+        PolicyCommand::Rollback(args) => slots::rollback(&args),
+        PolicyCommand::Status(args) => slots::status(&args),
     }
 }
 

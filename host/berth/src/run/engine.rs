@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use berth_control::ports::StoreError;
+use berth_control::event::{Event, What};
+use berth_control::ports::{Events, StoreError};
 use berth_control::store::EmbeddedStore;
 use berth_control::{Controller, Settings, Settled};
 use berth_core::ids::Millis;
@@ -28,6 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long a settled fleet is watched while nodes may still be removed: the longest cool-down and as much again.
 const SCALE_DOWN_MS: u64 = 7_200_000;
+/// Which canaries went back, in the data directory.
+const CANARIES: &str = "canaries.json";
+
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
@@ -114,6 +118,10 @@ impl Engine {
             events: &mut self.story,
         };
         let pass = driver.pass()?;
+        for back in self.policies.went_back() {
+            let at = self.simulation.now();
+            self.story.emit(Event { at, what: What::CanaryWentBack { policy: back.policy, why: back.why } });
+        }
         self.counts.steps += pass.steps;
         self.counts.decisions += pass.decisions;
         self.counts.policy_time += pass.policy_time;
@@ -220,6 +228,7 @@ impl Engine {
         if let Some(journal) = &journal {
             policies.listen(journal.listener());
         }
+        policies.remember(home.dir.join(CANARIES));
         let watch = Watch::start(directory, {
             let story = story.clone();
             move |scan: &Scan| story.scanned(scan)

@@ -57,7 +57,7 @@ impl Engine {
     }
 
     fn decided(&self, metrics: &mut Metrics) {
-        let status = self.policies.set().status();
+        let status = self.policies.status();
         let by_kind = |of: fn(&PolicyStatus) -> u64| {
             Kind::ALL.map(|kind| {
                 let sum: u64 = status.iter().filter(|row| row.kind == Some(kind)).map(of).sum();
@@ -77,6 +77,16 @@ impl Engine {
             [("written", records.written as f64), ("dropped", records.dropped as f64), ("lost", records.lost as f64)];
         metrics.by("berth_policy_records_total", Counter, "Calls of policies for the records.", "state", calls);
         metrics.one("berth_policy_records_bytes", Gauge, "Bytes of recorded calls.", records.bytes as f64);
+        let state = |state| status.iter().filter(|row| row.state == state).count() as f64;
+        let beside = [PolicyState::Shadow, PolicyState::Canary, PolicyState::WentBack];
+        let beside = beside.map(|one| (one.as_str(), state(one)));
+        metrics.by(
+            "berth_policies_beside",
+            Gauge,
+            "Policies that stand beside others, by what they do.",
+            "state",
+            beside,
+        );
         metrics.one("berth_policies_refused", Gauge, "Policy files that are not loaded.", refused as f64);
     }
 }

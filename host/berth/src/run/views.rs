@@ -131,7 +131,7 @@ impl Engine {
     }
 
     pub(crate) fn policies(&self) -> Vec<PolicyRow> {
-        self.policies.set().status().into_iter().map(PolicyRow::from).collect()
+        self.policies.status().into_iter().map(PolicyRow::from).collect()
     }
 
     pub(crate) fn events(&self, after: u64, limit: usize) -> Events {

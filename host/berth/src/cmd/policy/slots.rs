@@ -1,0 +1,459 @@
+//! `berth policy shadow|canary|promote|rollback|status`: another version of a policy beside it, compared, and put in its place.
+//!
+//! Holds: `policies.toml` is edited with its comments kept, written aside and renamed, and only when the controller's own
+//! code takes the outcome; the file of the policy is in the folder before it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use berth_policy::{CONFIG_FILE, Config, Directory, Figures};
+use clap::Args;
+use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
+
+use super::runtime;
+use crate::cli::ServerArgs;
+use crate::client::Client;
+use crate::fail::{Exit, hinted};
+use crate::output::{self, Format, Table as Columns};
+use crate::wire::{Items, PolicyRow};
+
+#[derive(Debug, Args)]
+struct Folder {
+    /// Folder with the policies, as `berth run` has it
+    #[arg(long, value_name = "DIR", default_value = "policies")]
+    policies: PathBuf,
+}
+
+/// Let another version decide beside a policy; what differs is counted and listed, and nothing of it is in force
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  berth policy shadow cost target/cost-2.wasm
+  berth policy status cost"
+)]
+pub(super) struct ShadowArgs {
+    /// Name of the policy that decides
+    slot: String,
+    /// The other version, a component; it is copied into the folder
+    file: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// Let another version decide for some workloads; it goes back by itself when it is worse than its guard allows
+///
+/// Every question to it is put to the slot's own policy too, and both answers are compared.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  berth policy canary cost target/cost-2.wasm --share 10%
+  berth policy canary cost target/cost-2.wasm --label tier=batch --guard after=200,waiting=0.02,cost=0.05,refusals=0"
+)]
+pub(super) struct CanaryArgs {
+    /// Name of the policy that decides
+    slot: String,
+    /// The other version, a component; it is copied into the folder
+    file: PathBuf,
+    /// Share of the workloads, by a hash of namespace and name that is always the same
+    #[arg(long, value_parser = share, required_unless_present = "label")]
+    share: Option<f64>,
+    /// Workloads with this label; may repeat, and then all are needed
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// When it goes back: after so many questions, by how much of its replicas wait or cost more, or of its calls fail
+    #[arg(long, value_name = "BOUND=N,...", value_delimiter = ',', value_parser = bound)]
+    guard: Vec<(String, f64)>,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// Put a policy's canary, or its shadow, in its place; the version before is kept for `rollback`
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  berth policy promote cost"
+)]
+pub(super) struct SlotArgs {
+    /// Name of the policy
+    slot: String,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// End a policy's canary or shadow; where there is none, put the version before back
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  berth policy rollback cost"
+)]
+pub(super) struct RollbackArgs {
+    /// Name of the policy
+    slot: String,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// Show what stands beside the policies of a running controller, and how it compares
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  berth policy status
+  berth policy status cost -o json"
+)]
+pub(super) struct StatusArgs {
+    /// Only this policy
+    slot: Option<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse::<f64>(),
+    };
+    match number {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("use a share above 0 and at most 1, such as 10% or 0.1".to_owned()),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("use KEY=VALUE, such as tier=batch")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn bound(text: &str) -> Result<(String, f64), String> {
+    let mend = "use after, waiting, cost or refusals with a number, such as waiting=0.05";
+    let (bound, number) = text.split_once('=').ok_or(mend)?;
+    let known = ["after", "waiting", "cost", "refusals"].contains(&bound);
+    let number = number.parse().ok().filter(|number: &f64| known && *number >= 0.0 && number.is_finite());
+    Ok((bound.to_owned(), number.ok_or(mend)?))
+}
+
+/// `policies.toml` under way.
+struct Edit {
+    folder: PathBuf,
+    slot: String,
+    document: DocumentMut,
+}
+
+impl Edit {
+    fn open(folder: &Folder, slot: &str) -> anyhow::Result<Self> {
+        let folder = folder.policies.clone();
+        if !folder.is_dir() {
+            let hint = "name it with --policies; a controller without one has it in its data directory";
+            bail!(hinted(format!("the policy folder {} is not there", folder.display()), hint));
+        }
+        let path = folder.join(CONFIG_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        };
+        Config::parse(&text).context(hinted(format!("{} is refused", path.display()), "mend it first"))?;
+        let mut edit = Self { folder, slot: slot.to_owned(), document: text.parse()? };
+        edit.name()?;
+        Ok(edit)
+    }
+
+    /// Makes the `[policy.SLOT]` of a file that is loaded by its own name.
+    fn name(&mut self) -> anyhow::Result<()> {
+        let mut directory = Directory::new(&self.folder, runtime()?);
+        directory.scan();
+        let set = directory.set();
+        let Some(policy) = set.policies.get(self.slot.as_str()).filter(|_| !self.slot.contains('/')) else {
+            let names: Vec<&str> =
+                set.policies.keys().map(|name| name.as_str()).filter(|name| !name.contains('/')).collect();
+            let hint = format!("it has {}", names.join(", "));
+            bail!(hinted(format!("{} has no policy {} that is in force", self.folder.display(), self.slot), &hint));
+        };
+        let file = policy.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let policies = self.document.entry("policy").or_insert_with(|| {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        let policies = policies.as_table_like_mut().context("policy is no table")?;
+        let slot = policies.entry(&self.slot).or_insert_with(|| Item::Table(Table::new()));
+        let slot = slot.as_table_like_mut().context("the policy is no table")?;
+        if !slot.contains_key("file") {
+            slot.insert("file", value(file));
+        }
+        Ok(())
+    }
+
+    fn table(&mut self) -> anyhow::Result<&mut Table> {
+        let slot = self.document["policy"][self.slot.as_str()].as_table_mut();
+        slot.with_context(|| format!("write [policy.{}] as a table of its own, not inline", self.slot))
+    }
+
+    /// Copies the version into the folder, unless it is there. Returns its name there.
+    fn copy(&self, file: &Path) -> anyhow::Result<String> {
+        berth_policy::inspect(&runtime()?, file).map_err(|error| super::refused(file, error))?;
+        let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?.to_owned();
+        let target = self.folder.join(&name);
+        let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        match fs::read(&target) {
+            Ok(there) if there == bytes => return Ok(name),
+            Ok(_) => {
+                let hint = "give the new version another file name, so that the one that decides stays";
+                bail!(hinted(format!("{} is another file of that name", target.display()), hint));
+            }
+            Err(_) => {}
+        }
+        let partial = self.folder.join(format!(".{name}"));
+        fs::write(&partial, bytes)
+            .and_then(|()| fs::rename(&partial, &target))
+            .with_context(|| format!("{} cannot be written", target.display()))?;
+        Ok(name)
+    }
+
+    /// Writes it, if a controller would take it.
+    fn save(&self) -> anyhow::Result<()> {
+        let text = self.document.to_string();
+        let trial = tempfile::tempdir().context("no folder can be made to try it in")?;
+        self.try_out(trial.path(), &text)?;
+        let partial = self.folder.join(format!(".{CONFIG_FILE}"));
+        let path = self.folder.join(CONFIG_FILE);
+        fs::write(&partial, text)
+            .and_then(|()| fs::rename(&partial, &path))
+            .with_context(|| format!("{} cannot be written", path.display()))
+    }
+
+    /// Loads the folder as it would be, with the controller's own code.
+    fn try_out(&self, trial: &Path, text: &str) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "wasm") && path.is_file() {
+                fs::copy(&path, trial.join(path.file_name().unwrap_or_default()))?;
+            }
+        }
+        fs::write(trial.join(CONFIG_FILE), text)?;
+        let scan = Directory::new(trial, runtime()?).scan();
+        let ours =
+            |name: &str| name == CONFIG_FILE || name == self.slot || name.starts_with(&format!("{}/", self.slot));
+        match scan.refused.iter().find(|refusal| ours(&refusal.name)) {
+            Some(refusal) => Err(anyhow!("{}: {}", refusal.name, refusal.reason)
+                .context(hinted("a controller would refuse it, so nothing is changed", ""))),
+            None => Ok(()),
+        }
+    }
+}
+
+const STILL: &str = "What is different: `berth policy status`. To end it: `berth policy rollback";
+
+pub(super) fn shadow(args: &ShadowArgs) -> anyhow::Result<Exit> {
+    let mut edit = Edit::open(&args.folder, &args.slot)?;
+    let file = edit.copy(&args.file)?;
+    let mut table = Table::new();
+    table.insert("file", value(&file));
+    edit.table()?.insert("shadow", Item::Table(table));
+    edit.save()?;
+    let slot = &args.slot;
+    println!("{file} decides beside {slot} from the next planning cycle on; nothing of it is in force.");
+    println!("{STILL} {slot}`.");
+    Ok(Exit::Done)
+}
+
+pub(super) fn canary(args: &CanaryArgs) -> anyhow::Result<Exit> {
+    let mut edit = Edit::open(&args.folder, &args.slot)?;
+    let file = edit.copy(&args.file)?;
+    let mut table = Table::new();
+    table.insert("file", value(&file));
+    if let Some(share) = args.share {
+        table.insert("share", value(share));
+    }
+    if !args.label.is_empty() {
+        let mut labels = InlineTable::new();
+        args.label.iter().for_each(|(key, text)| _ = labels.insert(key, text.as_str().into()));
+        table.insert("labels", value(labels));
+    }
+    if !args.guard.is_empty() {
+        let mut guard = InlineTable::new();
+        for (bound, number) in &args.guard {
+            let number: Value = if bound == "after" { (*number as i64).into() } else { (*number).into() };
+            guard.insert(bound, number);
+        }
+        table.insert("guard", value(guard));
+    }
+    edit.table()?.insert("canary", Item::Table(table));
+    edit.save()?;
+    let slot = &args.slot;
+    let share = args.share.map(|share| format!("{} % of the workloads", share * 100.0));
+    let labels = args.label.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
+    let labels = (!labels.is_empty()).then(|| format!("workloads with {labels}"));
+    let whom: Vec<String> = share.into_iter().chain(labels).collect();
+    println!("{file} decides as {slot}/canary for {} from the next planning cycle on.", whom.join(" and for "));
+    println!("It goes back by itself when it is worse than its guard allows.");
+    println!("{STILL} {slot}`. For all: `berth policy promote {slot}`.");
+    Ok(Exit::Done)
+}
+
+/// The keys that make a version.
+const VERSION: [&str; 4] = ["file", "config", "limits", "digest"];
+
+fn take(table: &mut Table) -> Vec<(&'static str, Item)> {
+    VERSION.into_iter().filter_map(|key| Some((key, table.remove(key)?))).collect()
+}
+
+fn live(table: &Table, what: &str) -> bool {
+    table
+        .get(what)
+        .and_then(Item::as_table_like)
+        .is_some_and(|one| !one.get("off").and_then(Item::as_bool).unwrap_or(false))
+}
+
+pub(super) fn promote(args: &SlotArgs) -> anyhow::Result<Exit> {
+    let mut edit = Edit::open(&args.folder, &args.slot)?;
+    let (slot, table) = (&args.slot, edit.table()?);
+    let Some(what) = ["canary", "shadow"].into_iter().find(|what| live(table, what)) else {
+        let hint = format!("start one: berth policy canary {slot} FILE --share 10%");
+        bail!(hinted(format!("{slot} has no canary and no shadow to promote"), &hint));
+    };
+    let mut new = match table.remove(what) {
+        Some(Item::Table(new)) => new,
+        Some(other) => other.into_table().map_err(|_| anyhow!("[policy.{slot}.{what}] is no table"))?,
+        None => Table::new(),
+    };
+    let old = take(table);
+    let mut previous = Table::new();
+    old.iter().for_each(|(key, item)| _ = previous.insert(key, item.clone()));
+    let new = take(&mut new);
+    let other_file = new.iter().any(|(key, _)| *key == "file");
+    for (key, item) in old {
+        // What a version leaves open is that of its slot; a digest goes with its file.
+        let given = new.iter().any(|(given, _)| *given == key);
+        let stale = key == "digest" && other_file;
+        if !given && !stale {
+            table.insert(key, item);
+        }
+    }
+    new.into_iter().for_each(|(key, item)| _ = table.insert(key, item));
+    table.insert("previous", Item::Table(previous));
+    edit.save()?;
+    println!("The {what} decides as {slot} for all from the next planning cycle on.");
+    println!("The version before is kept: `berth policy rollback {slot}` puts it back.");
+    Ok(Exit::Done)
+}
+
+pub(super) fn rollback(args: &RollbackArgs) -> anyhow::Result<Exit> {
+    let mut edit = Edit::open(&args.folder, &args.slot)?;
+    let (slot, table) = (&args.slot, edit.table()?);
+    let said = if let Some(what) = ["canary", "shadow"].into_iter().find(|what| live(table, what)) {
+        if let Some(one) = table.get_mut(what).and_then(Item::as_table_like_mut) {
+            one.insert("off", value(true));
+        }
+        format!("The {what} of {slot} ends with the next planning cycle; {slot} itself stays as it is.")
+    } else if let Some(previous) = table.remove("previous") {
+        let mut previous = previous.into_table().map_err(|_| anyhow!("[policy.{slot}.previous] is no table"))?;
+        let new = take(table);
+        take(&mut previous).into_iter().for_each(|(key, item)| _ = table.insert(key, item));
+        let mut kept = Table::new();
+        new.into_iter().for_each(|(key, item)| _ = kept.insert(key, item));
+        table.insert("previous", Item::Table(kept));
+        format!(
+            "{slot} decides as it did before from the next planning cycle on; the version that went is kept as the one before."
+        )
+    } else {
+        bail!(hinted(
+            format!("{slot} has no canary, no shadow and no version before"),
+            "there is nothing to roll back"
+        ));
+    };
+    edit.save()?;
+    println!("{said}");
+    Ok(Exit::Done)
+}
+
+pub(super) fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let mut policies: Items<PolicyRow> = Client::new(&args.server)?.get("/api/v1/policies", &[])?;
+    let slots: Vec<String> =
+        policies.items.iter().filter(|row| row.compared.is_some()).map(|row| slot(row).to_owned()).collect();
+    if let Some(wanted) = &args.slot {
+        policies.items.retain(|row| slot(row) == wanted);
+        if policies.items.is_empty() {
+            bail!(hinted(
+                format!("the controller has no policy {wanted}"),
+                "`berth policy list` shows those that it has"
+            ));
+        }
+    } else {
+        policies.items.retain(|row| slots.iter().any(|name| name == slot(row)));
+    }
+    output::print(args.output, &policies, |policies| card(&policies.items))?;
+    Ok(Exit::Done)
+}
+
+fn slot(row: &PolicyRow) -> &str {
+    row.name.split('/').next().unwrap_or_default()
+}
+
+fn card(rows: &[PolicyRow]) -> String {
+    if rows.is_empty() {
+        return "No policy has a shadow or a canary.\n".to_owned();
+    }
+    let mut table = Columns::new(&[
+        "NAME",
+        "STATE",
+        "FILE",
+        "CALLS",
+        "FAILED",
+        "COMPARED",
+        "SAME",
+        "MOVED",
+        "WAITING",
+        "USD/REPLICA-H",
+    ]);
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    for row in rows {
+        let failures: u64 = row.failures.values().sum();
+        let mut cells =
+            vec![row.name.clone(), row.state.clone(), row.file.clone(), row.calls.to_string(), failures.to_string()];
+        match &row.compared {
+            None => cells.extend(["-"; 5].map(str::to_owned)),
+            Some(Figures { pairs, same, moved, own, other, .. }) => cells.extend([
+                pairs.to_string(),
+                percent(*same as f64 / (*pairs).max(1) as f64),
+                moved.to_string(),
+                format!("{} (own {})", percent(other.waiting_share()), percent(own.waiting_share())),
+                format!("{:.4} (own {:.4})", other.usd_per_replica_hour(), own.usd_per_replica_hour()),
+            ]),
+        }
+        table.row(cells);
+    }
+    let mut text = table.render();
+    for row in rows {
+        if let Some(reason) = &row.reason {
+            text.push_str(&format!("\n{} is {}: {reason}\n", row.name, row.state));
+        }
+        let Some(compared) = &row.compared else { continue };
+        if compared.dropped > 0 {
+            text.push_str(&format!(
+                "\n{}: {} questions were not compared, for want of time\n",
+                row.name, compared.dropped
+            ));
+        }
+        if !compared.differences.is_empty() {
+            text.push_str(&format!("\n{} differs, the newest last:\n", row.name));
+        }
+        for one in &compared.differences {
+            text.push_str(&format!("  {}: {} -> {}\n", one.about, one.own, one.other));
+        }
+    }
+    text
+}
