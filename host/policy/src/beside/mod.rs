@@ -73,7 +73,13 @@ impl Beside {
         locked(&self.ledger).remember(file);
     }
 
+    /// Asked between two cycles. The thread, if there is one, gets what was asked; without one nothing happens before the
+    /// next cycle.
     pub(crate) fn news(&mut self) -> Vec<WentBack> {
+        if self.inline.is_none() {
+            let jobs = std::mem::take(&mut self.pending);
+            jobs.into_iter().for_each(|job| self.send(job));
+        }
         std::mem::take(&mut locked(&self.ledger).news)
     }
 
