@@ -108,7 +108,7 @@ impl Beside {
     pub(crate) fn called(&mut self, set: &PolicySet, call: &Arc<Call>) {
         if let Some(shadow) = set.besides.get(&call.slot).and_then(|besides| besides.shadow.as_ref()) {
             if let Some(other) = set.policies.get(shadow) {
-                let identity = format!("{} {}", other.by.digest, other.config_text);
+                let identity = of_shadow(other);
                 self.add(Job {
                     call: call.clone(),
                     broke: None,
@@ -162,12 +162,15 @@ impl Beside {
             for name in besides.shadow.iter().chain(canary.map(|canary| &canary.name)) {
                 let loaded = |row: &&mut PolicyStatus| row.name == name.as_str() && row.kind.is_some();
                 let Some(row) = rows.iter_mut().find(loaded) else { continue };
-                row.compared = Some(ledger.figures.get(name).map(|(_, figures)| figures.clone()).unwrap_or_default());
-                row.state = if canary.is_some_and(|canary| canary.name == *name) {
-                    PolicyState::Canary
-                } else {
-                    PolicyState::Shadow
+                let canary = canary.filter(|canary| canary.name == *name);
+                let identity = match canary {
+                    Some(canary) => identity(set, canary),
+                    None => set.policies.get(name).map(|policy| of_shadow(policy)).unwrap_or_default(),
                 };
+                // Figures of another one that stood here before say nothing of this one.
+                let figures = ledger.figures.get(name).filter(|(of, _)| *of == identity);
+                row.compared = Some(figures.map(|(_, figures)| figures.clone()).unwrap_or_default());
+                row.state = if canary.is_some() { PolicyState::Canary } else { PolicyState::Shadow };
             }
             if let Some(canary) = canary.filter(|canary| ledger.is_back(&canary.name, &identity(set, canary)))
                 && let Some(row) = rows.iter_mut().find(|row| row.name == canary.name.as_str() && row.kind.is_some())
@@ -191,6 +194,11 @@ impl Drop for Beside {
 
 fn dropped(ledger: &Shared, job: &Job) {
     locked(ledger).of(&job.pair, &job.identity).dropped += 1;
+}
+
+/// What a shadow is made of.
+fn of_shadow(policy: &Loaded) -> String {
+    format!("{} {}", policy.by.digest, policy.config_text)
 }
 
 /// What a canary is made of: it went back as this, and as another it is tried anew.
