@@ -24,6 +24,7 @@ scripts! {
     crash,
     example,
     policies,
+    slots,
     policy,
     refused,
     replay,
