@@ -14,7 +14,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-pub use cycle::{Input, Planner, RunningWorkload, plan};
+pub use cycle::{Input, Planner, RunningWorkload, mix, plan};
 pub use explain::{ExplainedCluster, Explanation, explain};
 pub use passed::{Passed, PassedOver, PassedRows};
 

@@ -82,9 +82,21 @@ impl Trial {
     /// # Errors
     /// Why the file would not be loaded. Configuration and probe come later, see [`Trial::configure`].
     pub fn open(runtime: &Runtime, file: &Path) -> Result<Self, LoadError> {
+        Self::of(runtime, file, &load::read(file, Limits::default().file_bytes)?)
+    }
+
+    /// A component that is in memory; `file` says what it is called.
+    ///
+    /// # Errors
+    /// As [`Trial::open`].
+    pub fn of(runtime: &Runtime, file: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let limits = Limits::default();
-        let compiled = load::compile(runtime, &load::read(file, limits.file_bytes)?, &limits)?;
+        let compiled = load::compile(runtime, bytes, &limits)?;
         Ok(Self { runtime: runtime.clone(), file: file.to_owned(), compiled, limits })
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     pub fn inspection(&self) -> Inspection {

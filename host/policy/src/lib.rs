@@ -7,6 +7,7 @@
 //! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> version -> v0_1
 //! ```
 
+mod bench;
 mod beside;
 mod bind;
 mod bounds;
@@ -31,6 +32,7 @@ mod v0_1;
 mod version;
 mod watch;
 
+pub use bench::{Cost, KindsDiffer, Size, bench};
 pub use beside::{Difference, Figures, Side, WentBack};
 pub use bind::{Labels, Rule};
 pub use call::{Call, Listener, Output, Question};

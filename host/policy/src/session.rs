@@ -108,22 +108,44 @@ impl Slot {
         tables: &Arc<Tables>,
         call: impl FnOnce(&mut dyn Session) -> Called<T>,
     ) -> Result<(Result<T, Problem>, u64, usize), CallError> {
-        let (mut session, tables) = match self.live.take() {
-            Some((session, seen)) if Arc::ptr_eq(&seen, tables) => (session, seen),
-            Some((session, seen)) => match changes(&seen, tables) {
-                Some(changes) => (update(runtime, policy, session, &changes)?, tables.clone()),
-                None => (start(runtime, policy, tables)?, tables.clone()),
-            },
-            None => (start(runtime, policy, tables)?, tables.clone()),
-        };
+        let mut session = self.take(runtime, policy, tables)?;
         let armed = runtime.arm(session.store(), &policy.limits);
         let called = armed.and_then(|()| call(session.as_mut()));
         let store = session.store();
         let answer = called.map_err(|error| call_error(store, &error))?;
         let fuel = policy.limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
         let memory = store.data().memory;
-        self.live = Some((session, tables));
+        self.live = Some((session, tables.clone()));
         Ok((answer, fuel, memory))
+    }
+
+    /// A session with these tables: the one there is, brought up to date, or a new one.
+    fn take(
+        &mut self,
+        runtime: &Runtime,
+        policy: &Loaded,
+        tables: &Arc<Tables>,
+    ) -> Result<Box<dyn Session>, CallError> {
+        match self.live.take() {
+            Some((session, seen)) if Arc::ptr_eq(&seen, tables) => Ok(session),
+            Some((session, seen)) => match changes(&seen, tables) {
+                Some(changes) => update(runtime, policy, session, &changes),
+                None => start(runtime, policy, tables),
+            },
+            None => start(runtime, policy, tables),
+        }
+    }
+
+    /// Has a session with these tables ready, and asks it nothing.
+    pub(crate) fn prepare(
+        &mut self,
+        runtime: &Runtime,
+        policy: &Loaded,
+        tables: &Arc<Tables>,
+    ) -> Result<(), CallError> {
+        let session = self.take(runtime, policy, tables)?;
+        self.live = Some((session, tables.clone()));
+        Ok(())
     }
 
     /// Gives the session up.

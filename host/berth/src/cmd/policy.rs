@@ -1,7 +1,8 @@
 //! `berth policy`: list what a controller has loaded; look at one file, or try one decision, without a controller; and
-//! write, build and test a policy.
+//! write, build, test and measure a policy.
 
 mod author;
+mod bench;
 mod record;
 mod slots;
 
@@ -20,7 +21,7 @@ use crate::output::text::{dash, short_digest};
 use crate::output::{self, Format, Table};
 use crate::wire::{Items, PolicyRow};
 
-/// Write, build, test and inspect policies, and list those of a controller
+/// Write, build, test, measure and inspect policies, and list those of a controller
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -30,6 +31,7 @@ Examples:
   berth policy new near --kind placement --lang python
   berth policy build near
   berth policy test near
+  berth policy bench near/near.wasm
   berth policy inspect near/near.wasm
   berth policy list"
 )]
@@ -46,6 +48,7 @@ enum PolicyCommand {
     New(author::NewArgs),
     Build(author::BuildArgs),
     Test(author::TestArgs),
+    Bench(bench::BenchArgs),
     Record(record::RecordArgs),
     Shadow(slots::ShadowArgs),
     Canary(slots::CanaryArgs),
@@ -121,6 +124,7 @@ pub(crate) fn run(args: PolicyArgs) -> anyhow::Result<Exit> {
         PolicyCommand::New(args) => author::new(&args),
         PolicyCommand::Build(args) => author::build(&args),
         PolicyCommand::Test(args) => author::test(&args),
+        PolicyCommand::Bench(args) => bench::run(&args),
         PolicyCommand::Record(args) => record::record(&args),
         PolicyCommand::Shadow(args) => slots::shadow(&args),
         PolicyCommand::Canary(args) => slots::canary(&args),

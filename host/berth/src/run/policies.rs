@@ -9,7 +9,7 @@ use berth_policy::{CONFIG_FILE, Directory, Runtime, Scan, WallClock};
 use crate::fail::hinted;
 
 /// The built-in policies as components, so that the program needs no folder beside it.
-const BUILT_IN: [(&str, &[u8]); 6] = [
+pub(crate) const BUILT_IN: [(&str, &[u8]); 6] = [
     ("weighted.wasm", include_bytes!("../../../../policies/weighted.wasm")),
     ("available.wasm", include_bytes!("../../../../policies/available.wasm")),
     ("aggregate.wasm", include_bytes!("../../../../policies/aggregate.wasm")),

@@ -310,7 +310,8 @@ impl<'a> Cycle<'a> {
 }
 
 /// SplitMix64's finalizer (Steele, Lea and Flood, 2014): spreads every bit of `value` over all bits.
-pub(super) fn mix(value: u64) -> u64 {
+#[must_use]
+pub fn mix(value: u64) -> u64 {
     let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
