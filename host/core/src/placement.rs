@@ -56,9 +56,10 @@ impl Placement {
         self.shares[from..].iter().take_while(move |share| (share.component, &share.cluster) == (component, cluster))
     }
 
-    /// Replicas of a component in all clusters.
+    /// Replicas of a component in all clusters, or `u32::MAX` where a duplicated workload has more.
     pub fn total(&self, component: u32) -> u32 {
-        self.shares.iter().filter(|share| share.component == component).map(|share| share.replicas).sum()
+        let shares = self.shares.iter().filter(|share| share.component == component);
+        shares.fold(0, |total, share| total.saturating_add(share.replicas))
     }
 }
 

@@ -128,10 +128,6 @@ impl Trial {
         Conversation { runtime: &self.runtime, policy: &policy, slot: Slot::default() }.ask(case)
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
-
     pub(crate) fn converse<'a>(&'a self, policy: &'a Loaded) -> Conversation<'a> {
         Conversation { runtime: &self.runtime, policy, slot: Slot::default() }
     }

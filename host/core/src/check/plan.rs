@@ -111,7 +111,10 @@ impl<'a> Check<'a> {
         for order in &change.orders {
             let pool = self.pool(&order.cluster, &order.pool).map(|(row, _)| row);
             match (pool, self.before.offering_row(&order.offering)) {
-                (Some(pool), Some(offering)) => *self.nodes.entry((pool, offering)).or_default() += order.nodes,
+                (Some(pool), Some(offering)) => {
+                    let nodes = self.nodes.entry((pool, offering)).or_default();
+                    *nodes = nodes.saturating_add(order.nodes);
+                }
                 _ => self.malformed(workload, format!("order {} names no known pool or offering", order.id)),
             }
         }
@@ -269,7 +272,8 @@ impl<'a> Check<'a> {
     fn stock(&mut self) {
         let mut ordered: BTreeMap<OfferingRow, u32> = BTreeMap::new();
         for ((_, offering), nodes) in &self.nodes {
-            *ordered.entry(*offering).or_default() += nodes;
+            let ordered = ordered.entry(*offering).or_default();
+            *ordered = ordered.saturating_add(*nodes);
         }
         for (offering, nodes) in ordered.into_iter().filter(|(_, nodes)| *nodes > 0) {
             let Some(found) = self.before.offering(offering) else { continue };

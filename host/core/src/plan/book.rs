@@ -299,7 +299,8 @@ impl Cycle<'_> {
     fn floors(&self, ticket: &Ticket<'_>, mut booked: Booked) -> Result<Booked, Reason> {
         let workload = &ticket.entry.workload;
         let sum = |shares: &[Share], component: usize| -> u32 {
-            shares.iter().filter(|share| share.component as usize == component).map(|share| share.replicas).sum()
+            let of = shares.iter().filter(|share| share.component as usize == component);
+            of.fold(0_u32, |total, share| total.saturating_add(share.replicas))
         };
         let components = 0..workload.components.len();
         if workload.rules.division == Division::Duplicated && !workload.rules.gang {
