@@ -13,7 +13,7 @@ use crate::plan::passed::{self, Passed, PassedOver, PassedRows};
 use crate::policy::NO_ROW;
 use crate::reason::{Code, Reason};
 use crate::spread::{self, Contender};
-use crate::workload::{ClusterAffinity, Division, GroupUse, Rules};
+use crate::workload::{ClusterAffinity, Division, GroupUse, Rules, main_component};
 
 /// Distribution policies that are kept; the one used longest ago goes first.
 const CAPACITY: usize = 1024;
@@ -511,9 +511,8 @@ impl Search<'_> {
         Group { places, problem: None, fits, room }
     }
 
-    /// The component with the most replicas, the first among equals.
     fn main(&self) -> Option<usize> {
-        (0..self.ask.wants.len()).max_by_key(|at| (self.ask.wants[*at].replicas, std::cmp::Reverse(*at)))
+        main_component(self.ask.wants.iter().map(|want| want.replicas))
     }
 }
 

@@ -188,6 +188,13 @@ impl Division {
     ];
 }
 
+/// Of components with so many replicas each, the one whose room, weight and price count for the whole: the one with the
+/// most, the first among equals. `None` of no component.
+pub fn main_component(replicas: impl IntoIterator<Item = u32>) -> Option<usize> {
+    let counted = replicas.into_iter().enumerate();
+    counted.max_by_key(|(at, replicas)| (*replicas, std::cmp::Reverse(*at))).map(|(at, _)| at)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failover {
     /// Milliseconds that replicas may stay unready before they are moved.

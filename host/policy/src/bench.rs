@@ -8,14 +8,13 @@ mod questions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_core::check;
-use berth_core::policy::{Kind, Problem, Tables};
+use berth_core::policy::{Kind, Tables};
 use serde::Serialize;
 
 use crate::call::Question;
 use crate::case::Trial;
 use crate::load::Loaded;
-use crate::session::{CallError, Slot};
+use crate::session::Slot;
 use questions::Fleet;
 
 /// Sessions that are started at each size, and updates that are made.
@@ -134,31 +133,19 @@ impl<'a> Measured<'a> {
 
     fn ask(&mut self, tables: &Arc<Tables>, question: &Question, counts: bool) {
         let (runtime, policy) = (self.trial.runtime(), self.policy);
-        let clusters = tables.names.len();
         let started = Instant::now();
-        let asked = match question {
-            Question::Placement { request, candidates } => {
-                let asked = self.slot.ask(runtime, policy, tables, |session| session.place(request, candidates));
-                let took = started.elapsed();
-                judged(asked, |decision| check::check_decision(request, candidates, decision)).map(|fuel| (fuel, took))
-            }
-            Question::Gang(queue) => {
-                let asked = self.slot.ask(runtime, policy, tables, |session| session.admit(queue));
-                let took = started.elapsed();
-                judged(asked, |verdict| check::check_verdict(clusters, queue, verdict)).map(|fuel| (fuel, took))
-            }
-            Question::Migration(state) => {
-                let asked = self.slot.ask(runtime, policy, tables, |session| session.migrate(state));
-                let took = started.elapsed();
-                judged(asked, |moves| check::check_moves(state, moves)).map(|fuel| (fuel, took))
-            }
-        };
+        let asked = self.slot.ask(runtime, policy, tables, |session| question.put(session));
+        let took = started.elapsed();
+        let kept = asked.map_err(|error| error.what).and_then(|(answer, fuel)| match question.check(tables, &answer) {
+            Ok(()) => Ok(fuel),
+            Err(rule) => Err(format!("its answer broke a rule: {rule}")),
+        });
         if !counts {
             return;
         }
         self.cost.calls += 1;
-        match asked {
-            Ok((fuel, took)) => {
+        match kept {
+            Ok(fuel) => {
                 self.times.push(took);
                 self.fuel = self.fuel.saturating_add(fuel);
                 self.answers += 1;
@@ -176,17 +163,6 @@ impl<'a> Measured<'a> {
         let memory_bytes = self.policy.stats().memory;
         Cost { p50_us, p99_us, fuel_per_call, memory_bytes, ..self.cost }
     }
-}
-
-/// The fuel of an answer that a host would keep.
-fn judged<T>(
-    asked: Result<(Result<T, Problem>, u64), CallError>,
-    check: impl FnOnce(&T) -> Result<(), check::Violation>,
-) -> Result<u64, String> {
-    let (answer, fuel) = asked.map_err(|error| error.what)?;
-    // That there is no room is an answer.
-    let broken = answer.ok().and_then(|answer| check(&answer).err());
-    broken.map_or(Ok(fuel), |rule| Err(format!("its answer broke a rule: {rule}")))
 }
 
 /// The nearest-rank quantile in microseconds; 0 of nothing.

@@ -15,9 +15,8 @@ use berth_core::policy::{
 };
 use serde::Serialize;
 
-use crate::engine::Runtime;
-use crate::load::Loaded;
-use crate::session::{CallError, Slot};
+use crate::session::Called;
+use crate::version::Session;
 
 /// The input that is no column by itself; see `needs` in the policy interface.
 const OFFERS: &str = "offers";
@@ -37,7 +36,7 @@ pub struct Call {
     pub by: PolicyRef,
     pub tables: Arc<Tables>,
     pub question: Question,
-    pub answer: Result<Output, Problem>,
+    pub answer: Answered,
     /// Fuel that the answer took; 0 for native algorithms.
     pub fuel: u64,
     /// The policy that should have decided, and why it did not.
@@ -60,6 +59,9 @@ pub enum Output {
     Gang(Verdict),
     Migration(Vec<Move>),
 }
+
+/// A policy's answer: what is to be done, or why it can say nothing.
+pub type Answered = Result<Output, Problem>;
 
 /// Is told of every call, on the thread of the planner: whoever listens must not make it wait.
 pub trait Listener: Send {
@@ -86,21 +88,35 @@ impl Question {
         }
     }
 
+    /// Whom it is about, in a few words.
+    pub fn about(&self) -> String {
+        let counted = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+        match self {
+            Question::Placement { request, .. } if request.namespace.is_empty() => request.name.to_string(),
+            Question::Placement { request, .. } => format!("{}/{}", request.namespace, request.name),
+            Question::Gang(queue) => format!("a queue of {}", counted(queue.jobs.len(), "job")),
+            Question::Migration(state) => counted(state.workloads.len(), "placed workload"),
+        }
+    }
+
     /// The question as a policy with these needs would have got it: without what it did not ask for.
     pub fn fit(&self, needs: &[Arc<str>]) -> Cow<'_, Question> {
         let Question::Placement { request, candidates } = self else { return Cow::Borrowed(self) };
-        let offers = needs.iter().any(|need| &**need == OFFERS);
-        let columns = |need: &Arc<str>| candidates.extra.iter().find(|column| column.name == *need);
-        let extra = || needs.iter().filter_map(columns);
-        if (offers || candidates.offers == Offers::default())
-            && extra().map(|column| &column.name).eq(candidates.extra.iter().map(|column| &column.name))
-        {
-            return Cow::Borrowed(self);
+        match fit(candidates, needs) {
+            Cow::Borrowed(_) => Cow::Borrowed(self),
+            Cow::Owned(candidates) => Cow::Owned(Question::Placement { request: request.clone(), candidates }),
         }
-        let extra = extra().cloned().collect();
-        let offers = if offers { candidates.offers.clone() } else { Offers::default() };
-        let candidates = Candidates { offers, extra, ..candidates.clone() };
-        Cow::Owned(Question::Placement { request: request.clone(), candidates })
+    }
+
+    /// Puts it to a session of a policy of its kind.
+    pub(crate) fn put(&self, session: &mut dyn Session) -> Called<Output> {
+        match self {
+            Question::Placement { request, candidates } => {
+                Ok(session.place(request, candidates)?.map(Output::Placement))
+            }
+            Question::Gang(queue) => Ok(session.admit(queue)?.map(Output::Gang)),
+            Question::Migration(state) => Ok(session.migrate(state)?.map(Output::Migration)),
+        }
     }
 
     /// Inputs that a policy needs and this question may lack, because the policy that was asked did not need them.
@@ -114,17 +130,20 @@ impl Question {
         })
     }
 
-    /// Holds an answer against the rules of the interface; one of another kind breaks none, because no call gives one.
+    /// Holds an answer against the rules of the interface. A problem breaks none, nor does an answer of another kind, which
+    /// no call gives.
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn check(&self, tables: &Tables, output: &Output) -> Result<(), Violation> {
-        match (self, output) {
-            (Question::Placement { request, candidates }, Output::Placement(decision)) => {
+    pub fn check(&self, tables: &Tables, answer: &Answered) -> Result<(), Violation> {
+        match (self, answer) {
+            (Question::Placement { request, candidates }, Ok(Output::Placement(decision))) => {
                 check::check_decision(request, candidates, decision)
             }
-            (Question::Gang(queue), Output::Gang(verdict)) => check::check_verdict(tables.names.len(), queue, verdict),
-            (Question::Migration(state), Output::Migration(moves)) => check::check_moves(state, moves),
+            (Question::Gang(queue), Ok(Output::Gang(verdict))) => {
+                check::check_verdict(tables.names.len(), queue, verdict)
+            }
+            (Question::Migration(state), Ok(Output::Migration(moves))) => check::check_moves(state, moves),
             _ => Ok(()),
         }
     }
@@ -133,7 +152,7 @@ impl Question {
     ///
     /// # Errors
     /// Its problem.
-    pub fn built_in(&self, tables: &Tables) -> Result<Output, Problem> {
+    pub fn built_in(&self, tables: &Tables) -> Answered {
         match self {
             Question::Placement { request, candidates } => {
                 native::place(native::for_division(request.division), request, candidates).map(Output::Placement)
@@ -144,21 +163,17 @@ impl Question {
     }
 }
 
-impl Slot {
-    /// Puts a question to a policy of its kind. Returns the answer and the fuel it took.
-    pub(crate) fn put(
-        &mut self,
-        runtime: &Runtime,
-        policy: &Loaded,
-        tables: &Arc<Tables>,
-        question: &Question,
-    ) -> Result<(Result<Output, Problem>, u64), CallError> {
-        self.ask(runtime, policy, tables, |session| match question {
-            Question::Placement { request, candidates } => {
-                Ok(session.place(request, candidates)?.map(Output::Placement))
-            }
-            Question::Gang(queue) => Ok(session.admit(queue)?.map(Output::Gang)),
-            Question::Migration(state) => Ok(session.migrate(state)?.map(Output::Migration)),
-        })
+/// Candidates as a policy with these needs gets them: without what it did not ask for.
+pub(crate) fn fit<'a>(candidates: &'a Candidates, needs: &[Arc<str>]) -> Cow<'a, Candidates> {
+    let offers = needs.iter().any(|need| &**need == OFFERS);
+    let columns = |need: &Arc<str>| candidates.extra.iter().find(|column| column.name == *need);
+    let extra = || needs.iter().filter_map(columns);
+    if (offers || candidates.offers == Offers::default())
+        && extra().map(|column| &column.name).eq(candidates.extra.iter().map(|column| &column.name))
+    {
+        return Cow::Borrowed(candidates);
     }
+    let extra = extra().cloned().collect();
+    let offers = if offers { candidates.offers.clone() } else { Offers::default() };
+    Cow::Owned(Candidates { offers, extra, ..candidates.clone() })
 }

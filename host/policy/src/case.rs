@@ -184,13 +184,13 @@ impl Conversation<'_> {
     pub(crate) fn ask(&mut self, case: &Case) -> Result<CaseOutcome, CaseError> {
         let question = case.question(self.policy.description.kind)?;
         let tables = Arc::new(case.fleet.clone());
-        let asked = self.slot.put(self.runtime, self.policy, &tables, &question);
-        let (result, fuel) = asked.map_err(|CallError { failure, what }| CaseError::Call { failure, what })?;
-        let (answer, problem) = match result {
+        let asked = self.slot.ask(self.runtime, self.policy, &tables, |session| question.put(session));
+        let (answered, fuel) = asked.map_err(|CallError { failure, what }| CaseError::Call { failure, what })?;
+        let broken_rule = question.check(&tables, &answered).err();
+        let (answer, problem) = match answered {
             Ok(answer) => (Some(answer), None),
             Err(problem) => (None, Some(problem)),
         };
-        let broken_rule = answer.as_ref().and_then(|answer| question.check(&tables, answer).err());
         let answer = answer.map(|answer| serde_json::to_value(&answer)).transpose();
         Ok(CaseOutcome {
             policy: self.policy.name.to_string(),

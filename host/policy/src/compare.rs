@@ -3,13 +3,11 @@
 //! Pure functions of the question and the answers. Reasons, terms and the texts of problems change nothing in a fleet, so
 //! they are not compared.
 
-use berth_core::policy::{
-    Candidates, Component, Decision, How, MigrationState, Move, Problem, Queue, Request, Verdict,
-};
-use berth_core::workload::Division;
+use berth_core::policy::{Candidates, Decision, How, MigrationState, Move, Queue, Request, Verdict};
+use berth_core::workload::{Division, main_component};
 use serde::Serialize;
 
-use crate::call::{Output, Question};
+use crate::call::{Answered, Output, Question};
 
 /// What an answer comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -38,9 +36,6 @@ pub struct Compared {
     pub before: Measure,
     pub after: Measure,
 }
-
-/// An answer in the types of the interface.
-type Answered = Result<Output, Problem>;
 
 /// Compares two answers that hold by the rules of the interface.
 pub fn compare(question: &Question, before: &Answered, after: &Answered) -> Compared {
@@ -137,7 +132,7 @@ fn measure_placement(request: &Request, candidates: &Candidates, decision: Optio
     let everywhere = if request.division == Division::Duplicated { n as u64 } else { 1 };
     let sum: u64 = seats.iter().sum();
     let leaves = |(current, seats): (&u32, &u64)| u64::from(*current).saturating_sub(*seats);
-    let main = main(&request.components);
+    let main = main_component(request.components.iter().map(|component| component.replicas)).unwrap_or(0);
     let cost = |row: usize| {
         let place = main * n + row;
         let seats = seats.get(place).copied().unwrap_or(0);
@@ -149,12 +144,6 @@ fn measure_placement(request: &Request, candidates: &Candidates, decision: Optio
         usd_per_hour: (0..n).map(cost).sum(),
         leaving: candidates.current.iter().zip(&seats).map(leaves).sum(),
     }
-}
-
-/// The component with the most replicas, the first among equals: the one that prices are for.
-fn main(components: &[Component]) -> usize {
-    let by = |at: &usize| (components.get(*at).map_or(0, |one| one.replicas), std::cmp::Reverse(*at));
-    (0..components.len()).max_by_key(by).unwrap_or(0)
 }
 
 /// USD per hour of so many replicas of the main component at a candidate, in the host's order: those that run stay, then
@@ -218,7 +207,7 @@ fn told(state: &MigrationState, answer: &Answered) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use berth_core::policy::{Admit, Assignment, Offers, Placed, Preempt, ProblemCode};
+    use berth_core::policy::{Admit, Assignment, Component, Offers, Placed, Preempt, Problem, ProblemCode};
 
     use super::*;
 

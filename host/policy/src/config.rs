@@ -236,7 +236,7 @@ impl Config {
     }
 
     /// One `[policy.NAME]` with what stands beside it.
-    fn slot(&mut self, text: &str, name: String, mut raw: RawPolicy) -> Result<(), ConfigError> {
+    fn slot(&mut self, text: &str, name: String, raw: RawPolicy) -> Result<(), ConfigError> {
         let slot = valid_name(&name)?;
         let own = RawVersion {
             file: Some(raw.file.unwrap_or_else(|| format!("{name}.wasm"))),
@@ -247,7 +247,9 @@ impl Config {
         };
         let mut besides = Besides::default();
         let canary = raw.canary.as_ref().map(|canary| canary.get_ref().version());
-        let versions = [("shadow", raw.shadow.take()), ("canary", canary), ("previous", raw.previous.take())];
+        let named = PolicyName::new(format!("{name}/canary"));
+        let mut checked = raw.canary.map(|raw| check_canary(text, raw, named)).transpose()?;
+        let versions = [("shadow", raw.shadow), ("canary", canary), ("previous", raw.previous)];
         for (what, version) in versions {
             let Some(version) = version else { continue };
             let place = format!("{name}.{what}");
@@ -274,11 +276,8 @@ impl Config {
             self.policies.insert(beside.clone(), wanted);
             match what {
                 "shadow" => besides.shadow = Some(beside),
-                _ => besides.canary = raw.canary.take().map(|raw| check_canary(text, raw, beside)).transpose()?,
+                _ => besides.canary = checked.take(),
             }
-        }
-        if let Some(canary) = raw.canary {
-            check_canary(text, canary, slot.clone())?;
         }
         if besides != Besides::default() {
             self.besides.insert(slot.clone(), besides);

@@ -17,7 +17,7 @@ use crate::config::{CONFIG_FILE, Config, PolicyConfig};
 use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, LoadError, Loaded};
 use crate::set::{Bindings, PolicySet, Refusal};
-use crate::slots::Besides;
+use crate::slots::{Besides, Canary, Guard};
 
 /// The set in force, shared by those who load, those who decide and those who look.
 #[derive(Clone, Debug, Default)]
@@ -181,6 +181,7 @@ impl Directory {
         scan.refused = refused.iter().filter(|refusal| !before.refused.contains(refusal)).cloned().collect();
         let set = PolicySet {
             needs: needs(&policies, &besides),
+            made_of: made_of(&policies, &besides),
             policies,
             besides,
             rules,
@@ -205,15 +206,7 @@ impl Directory {
         if before.refused == [refusal.clone()] {
             return Scan::default();
         }
-        let set = PolicySet {
-            policies: before.policies.clone(),
-            besides: before.besides.clone(),
-            needs: before.needs.clone(),
-            rules: before.rules.clone(),
-            bindings: before.bindings.clone(),
-            refused: vec![refusal.clone()],
-        };
-        self.current.swap(Arc::new(set));
+        self.current.swap(Arc::new(PolicySet { refused: vec![refusal.clone()], ..before.clone() }));
         Scan { refused: vec![refusal], ..Scan::default() }
     }
 
@@ -445,6 +438,32 @@ fn needs(
             }
         }
         all.extend(names.into_iter().map(|name| (name.clone(), needs.clone())));
+    }
+    all
+}
+
+/// What the shadows and canaries are made of. A canary went back as this, and as another it is tried anew.
+fn made_of(
+    policies: &BTreeMap<PolicyName, Arc<Loaded>>,
+    besides: &BTreeMap<PolicyName, Besides>,
+) -> BTreeMap<PolicyName, Arc<str>> {
+    let mut all = BTreeMap::new();
+    for Besides { shadow, canary } in besides.values() {
+        if let Some(policy) = shadow.as_ref().and_then(|name| policies.get(name)) {
+            all.insert(policy.name.clone(), format!("{} {}", policy.by.digest, policy.config_text).into());
+        }
+        if let Some(canary) = canary
+            && let Some(policy) = policies.get(&canary.name)
+        {
+            let Canary { share, labels, guard: Guard { after, waiting, cost, refusals }, .. } = canary;
+            let Limits { fuel, deadline_ms, memory_bytes, .. } = policy.limits;
+            let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let (digest, config, labels) = (&policy.by.digest, &policy.config_text, labels.join(","));
+            let limits = format!("{fuel} {deadline_ms} {memory_bytes}");
+            let guard = format!("{after} {waiting} {cost} {refusals}");
+            let text = format!("{digest} {config} | {limits} | {share} {labels} | {guard}");
+            all.insert(policy.name.clone(), text.into());
+        }
     }
     all
 }

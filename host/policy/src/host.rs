@@ -3,6 +3,7 @@
 //! Holds: the set, and which canaries decide, are chosen at `begin` and stay for the whole cycle; whatever a policy does,
 //! there is an answer; what stands beside a policy changes no answer of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use berth_core::policy::{
 use berth_core::workload::Division;
 
 use crate::beside::{Beside, WentBack};
-use crate::call::{Call, Listener, Output, Question};
+use crate::call::{Call, Listener, Output, Question, fit};
 use crate::directory::{Current, Directory};
 use crate::engine::Runtime;
 use crate::live::Live;
@@ -110,14 +111,14 @@ impl PolicyHost {
 }
 
 impl PolicyHost {
-    /// The question without what only a policy beside it needs, so that the answer is that of a policy with none beside it.
-    fn own_columns(&self, which: Which<'_>, request: &Request, candidates: &Candidates) -> Option<Question> {
-        let slot = which.named.unwrap_or_else(|| self.set.bindings.of(which.kind, which.division));
-        let all = self.set.needs.get(slot)?;
-        let own = &self.set.policies.get(slot)?.description.needs;
-        let differs = all.iter().any(|need| !own.contains(need));
-        let question = || Question::Placement { request: request.clone(), candidates: candidates.clone() };
-        differs.then(|| question().fit(own).into_owned())
+    /// The candidates without what only a policy beside the one that is asked needs, so that its answer is the one that it
+    /// gives with none beside it.
+    fn own_columns<'a>(&self, which: Which<'_>, candidates: &'a Candidates) -> Cow<'a, Candidates> {
+        let slot = self.set.slot(which.kind, which.named, which.division);
+        match self.set.needs.get(slot).and(self.set.policies.get(slot)) {
+            Some(policy) => fit(candidates, &policy.description.needs),
+            None => Cow::Borrowed(candidates),
+        }
     }
 
     /// Tells those who listen of a call. Without any it costs nothing.
@@ -129,7 +130,7 @@ impl PolicyHost {
         answer: &Answer<T>,
         output: fn(T) -> Output,
     ) {
-        let slot = which.named.unwrap_or_else(|| self.set.bindings.of(which.kind, which.division));
+        let slot = self.set.slot(which.kind, which.named, which.division);
         let compared = self.set.needs.contains_key(slot);
         if self.listeners.is_empty() && !compared {
             return;
@@ -194,8 +195,7 @@ impl Policies for PolicyHost {
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
-        let slot = named.unwrap_or_else(|| self.set.bindings.of(kind, division));
-        if let Some(needs) = self.set.needs.get(slot) {
+        if let Some(needs) = self.set.needs.get(self.set.slot(kind, named, division)) {
             return needs;
         }
         match self.set.find(kind, named, division) {
@@ -212,12 +212,8 @@ impl Policies for PolicyHost {
         candidates: &Candidates,
     ) -> Answer<Decision> {
         let which = Which { kind: Kind::Placement, named, division: request.division };
-        let own = self.own_columns(which, request, candidates);
-        let fitted = match &own {
-            Some(Question::Placement { candidates, .. }) => candidates,
-            _ => candidates,
-        };
-        let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, fitted));
+        let own = self.own_columns(which, candidates);
+        let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, &own));
         let answer = answered(asked, || self.built_in.place(None, tables, request, candidates));
         let question = || Question::Placement { request: request.clone(), candidates: candidates.clone() };
         self.tell(which, tables, question, &answer, Output::Placement);

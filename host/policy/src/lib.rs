@@ -35,7 +35,7 @@ mod watch;
 pub use bench::{Cost, KindsDiffer, Size, bench};
 pub use beside::{Difference, Figures, Side, WentBack};
 pub use bind::{Labels, Rule};
-pub use call::{Call, Listener, Output, Question};
+pub use call::{Answered, Call, Listener, Output, Question};
 pub use case::{Case, CaseError, CaseOutcome, Inspection, Trial, inspect, run_case};
 pub use compare::{Compared, Measure, compare, measure};
 pub use config::{CONFIG_FILE, Config, ConfigError, LimitsConfig, Place};

@@ -1,6 +1,7 @@
 //! One policy with its session and its breaker.
 //!
-//! Holds: a policy that keeps failing is taken out for a while, by the caller's clock, and tried again.
+//! Holds: a policy that keeps failing is taken out for a while, by the caller's clock, and tried again. One that runs into a
+//! limit of time costs others theirs, so twice within a minute is enough for it, whatever lies between.
 
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use crate::version::Session;
 
 /// Failures in a row after which a policy is taken out.
 const BREAKS_AFTER: u32 = 5;
+/// Milliseconds in which it may use up its fuel or its time once.
+const ONCE_IN_MS: u64 = 60_000;
 /// Milliseconds for which it is out the first time; doubled each time that it fails when tried again.
 const FIRST_OUT_MS: u64 = 60_000;
 const LONGEST_OUT_MS: u64 = 3_600_000;
@@ -26,6 +29,10 @@ pub(crate) struct Live {
     answered: bool,
     /// Failures in a row.
     failures: u32,
+    /// When it used up its fuel or its time the last time.
+    used_up_ms: Option<u64>,
+    /// It was taken out and has not answered since: the next failure takes it out again.
+    on_trial: bool,
     /// Taken out until then, by the caller's clock.
     out_until_ms: u64,
     out_for_ms: u64,
@@ -40,6 +47,8 @@ impl Live {
             slot: Slot::default(),
             answered: false,
             failures: 0,
+            used_up_ms: None,
+            on_trial: false,
             out_until_ms: 0,
             out_for_ms: FIRST_OUT_MS,
             now_ms: 0,
@@ -58,8 +67,8 @@ impl Live {
         call: impl FnOnce(&mut dyn Session) -> Called<T>,
     ) -> Result<(Result<T, Problem>, u64), String> {
         self.next_call(now_ms);
-        if self.out() {
-            let seconds = self.out_until_ms.saturating_sub(now_ms).div_ceil(1000);
+        if now_ms < self.out_until_ms {
+            let seconds = (self.out_until_ms - now_ms).div_ceil(1000);
             return Err(format!("it is taken out for {seconds} s more after repeated failures"));
         }
         match self.slot.ask(runtime, &self.policy, tables, call) {
@@ -79,13 +88,10 @@ impl Live {
         self.now_ms = now_ms;
         if std::mem::take(&mut self.answered) && self.failures > 0 {
             self.failures = 0;
+            self.on_trial = false;
             self.out_for_ms = FIRST_OUT_MS;
             self.policy.stats().taken_out = false;
         }
-    }
-
-    fn out(&self) -> bool {
-        self.failures >= BREAKS_AFTER && self.now_ms < self.out_until_ms
     }
 
     pub(crate) fn failed(&mut self, failure: Failure, what: &str) {
@@ -94,7 +100,11 @@ impl Live {
         self.failures = self.failures.saturating_add(1);
         let mut stats = self.policy.stats();
         stats.failed(failure, what);
-        if self.failures >= BREAKS_AFTER {
+        let used_up = matches!(failure, Failure::Fuel | Failure::Deadline);
+        let again = used_up
+            && self.used_up_ms.replace(self.now_ms).is_some_and(|before| self.now_ms.abs_diff(before) <= ONCE_IN_MS);
+        if again || self.on_trial || self.failures >= BREAKS_AFTER {
+            self.on_trial = true;
             self.out_until_ms = self.now_ms.saturating_add(self.out_for_ms);
             self.out_for_ms = self.out_for_ms.saturating_mul(2).min(LONGEST_OUT_MS);
             stats.taken_out = true;

@@ -5,53 +5,39 @@
 
 use std::sync::Arc;
 
-use berth_core::check::{self, Violation};
 use berth_core::policy::{
     Candidates, Column, Component, Fit, Health, Job, JobComponent, Kind, MigrationState, MigrationWorkload, NO_ROW,
-    Offers, Placed, Problem, Queue, Request, Tables,
+    Offers, Placed, Queue, Request, Tables,
 };
 use berth_core::workload::Division;
 
+use crate::call::Question;
 use crate::engine::Runtime;
 use crate::load::Loaded;
-use crate::session::{CallError, Slot};
+use crate::session::Slot;
 
 /// Lets a policy decide once, in a session of its own.
 ///
 /// # Errors
 /// What it did wrong.
 pub(crate) fn probe(runtime: &Runtime, policy: &Loaded) -> Result<(), String> {
-    let tables = Arc::new(tables());
-    let mut slot = Slot::default();
-    match policy.description.kind {
-        Kind::Placement => {
-            let candidates = candidates(&policy.description.needs);
-            for request in Division::ALL.map(request) {
-                let answer = slot.ask(runtime, policy, &tables, |session| session.place(&request, &candidates));
-                passes(answer, |decision| check::check_decision(&request, &candidates, decision))?;
-            }
-            Ok(())
-        }
-        Kind::Gang => {
-            let queue = queue();
-            let answer = slot.ask(runtime, policy, &tables, |session| session.admit(&queue));
-            passes(answer, |verdict| check::check_verdict(tables.names.len(), &queue, verdict))
-        }
-        Kind::Migration => {
-            let state = state();
-            let answer = slot.ask(runtime, policy, &tables, |session| session.migrate(&state));
-            passes(answer, |moves| check::check_moves(&state, moves))
-        }
+    let (tables, mut slot) = (Arc::new(tables()), Slot::default());
+    for question in questions(policy.description.kind, &policy.description.needs) {
+        let asked = slot.ask(runtime, policy, &tables, |session| question.put(session));
+        let (answer, _fuel) = asked.map_err(|error| error.what)?;
+        question.check(&tables, &answer).map_err(|rule| rule.to_string())?;
     }
+    Ok(())
 }
 
-fn passes<T>(
-    answer: Result<(Result<T, Problem>, u64), CallError>,
-    check: impl FnOnce(&T) -> Result<(), Violation>,
-) -> Result<(), String> {
-    match answer.map_err(|error| error.what)?.0 {
-        Ok(answer) => check(&answer).map_err(|violation| violation.to_string()),
-        Err(_problem) => Ok(()),
+fn questions(kind: Kind, needs: &[Arc<str>]) -> Vec<Question> {
+    match kind {
+        Kind::Placement => {
+            let of = |division| Question::Placement { request: request(division), candidates: candidates(needs) };
+            Division::ALL.map(of).into()
+        }
+        Kind::Gang => vec![Question::Gang(queue())],
+        Kind::Migration => vec![Question::Migration(state())],
     }
 }
 

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_core::policy::{Problem, Tables};
+use berth_core::policy::Tables;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Output, Question};
+use crate::call::{Answered, Call, Output, Question};
 use crate::case::Trial;
 use crate::compare::{Compared, Measure, compare};
 use crate::journal::{Recorded, answer_bytes};
@@ -21,14 +21,12 @@ use crate::session::Slot;
 /// Calls that share a session.
 const BLOCK: usize = 256;
 
-type Answered = Result<Output, Problem>;
-
 /// A policy that decides recorded calls again.
 #[derive(Debug)]
 pub struct Replay<'a> {
     trial: &'a Trial,
-    /// For all calls; where there is none, each call brings its own.
-    config: Option<Map<String, Value>>,
+    /// For all calls; where there is none, each call brings its own configuration.
+    fixed: Option<Arc<Loaded>>,
     /// By the configuration of a call.
     configured: BTreeMap<Arc<str>, Arc<Loaded>>,
     needs: Vec<Arc<str>>,
@@ -107,11 +105,8 @@ impl<'a> Replay<'a> {
     /// If the policy refuses the configuration.
     pub fn new(trial: &'a Trial, config: Option<Map<String, Value>>) -> Result<Self, LoadError> {
         let needs = trial.inspection().description.needs;
-        let replay = Self { trial, config, configured: BTreeMap::new(), needs };
-        if let Some(config) = &replay.config {
-            replay.trial.configure(config)?;
-        }
-        Ok(replay)
+        let fixed = config.map(|config| trial.configure(&config)).transpose()?.map(Arc::new);
+        Ok(Self { trial, fixed, configured: BTreeMap::new(), needs })
     }
 
     /// Inputs that the policy needs.
@@ -160,14 +155,11 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         let theirs = || serde_json::from_str(recorded).ok().and_then(|config| self.trial.configure(&config).ok());
-        let policy = match &self.config {
-            Some(config) => self.trial.configure(config)?,
-            None => match theirs() {
-                Some(policy) => policy,
-                None => self.trial.configure(&Map::new())?,
-            },
+        let policy = match (&self.fixed, theirs) {
+            (Some(fixed), _) => fixed.clone(),
+            (None, theirs) => Arc::new(theirs().map_or_else(|| self.trial.configure(&Map::new()), Ok)?),
         };
-        self.configured.insert(recorded.clone(), Arc::new(policy));
+        self.configured.insert(recorded.clone(), policy);
         Ok(())
     }
 
@@ -190,15 +182,15 @@ impl<'a> Replay<'a> {
         };
         let put = question.fit(&self.needs);
         let (mut failed, mut refused, mut used) = (None, None, 0);
-        let after = match slot.put(self.trial.runtime(), policy, tables, &put) {
+        let after = match slot.ask(self.trial.runtime(), policy, tables, |session| put.put(session)) {
             Ok((answer, fuel)) => {
                 used = fuel;
-                match answer.as_ref().ok().and_then(|output| question.check(tables, output).err()) {
-                    Some(rule) => {
+                match question.check(tables, &answer) {
+                    Err(rule) => {
                         refused = Some(rule.to_string());
                         question.built_in(tables)
                     }
-                    None => answer,
+                    Ok(()) => answer,
                 }
             }
             Err(error) => {
@@ -356,12 +348,7 @@ impl Recorded {
             Ok(answer) => json!({ "answer": serde_json::to_value(answer)? }),
             Err(problem) => json!({ "problem": serde_json::to_value(problem)? }),
         };
-        let about = match &call.question {
-            Question::Placement { request, .. } => format!("{}/{}", request.namespace, request.name),
-            Question::Gang(queue) => format!("a queue of {}", queue.jobs.len()),
-            Question::Migration(state) => format!("{} placed workloads", state.workloads.len()),
-        };
-        let about = format!("call {} of {} at {}: {about}", call.number, call.slot, call.at_ms);
+        let about = format!("call {} of {} at {}: {}", call.number, call.slot, call.at_ms, call.question.about());
         Ok(Some(json!({ "about": about, "given": given, "expect": expect })))
     }
 }

@@ -79,11 +79,13 @@ pub struct Refusal {
     pub reason: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PolicySet {
     pub policies: BTreeMap<PolicyName, Arc<Loaded>>,
     /// What stands beside the policies of these names; all of it is in `policies` too.
     pub besides: BTreeMap<PolicyName, Besides>,
+    /// What each of them is made of: two that say the same are the same one.
+    pub(crate) made_of: BTreeMap<PolicyName, Arc<str>>,
     /// Inputs that are wanted of a question, for policies that others stand beside.
     pub(crate) needs: BTreeMap<PolicyName, Vec<Arc<str>>>,
     /// In order: the first that fits decides, and the bindings where none does.
@@ -100,6 +102,11 @@ impl PolicySet {
         named.or_else(rule).unwrap_or_else(|| self.bindings.of(kind, subject.division))
     }
 
+    /// The name that is asked: the one given, or the one that is bound.
+    pub(crate) fn slot<'a>(&'a self, kind: Kind, named: Option<&'a PolicyName>, division: Division) -> &'a PolicyName {
+        named.unwrap_or_else(|| self.bindings.of(kind, division))
+    }
+
     /// The policy of a kind that is named, or bound where none is named. `None` where that is the built-in algorithm, which
     /// needs no component.
     ///
@@ -111,7 +118,7 @@ impl PolicySet {
         named: Option<&PolicyName>,
         division: Division,
     ) -> Result<Option<&Arc<Loaded>>, (PolicyName, &'static str)> {
-        let name = named.unwrap_or_else(|| self.bindings.of(kind, division));
+        let name = self.slot(kind, named, division);
         match self.policies.get(name) {
             Some(policy) if policy.description.kind == kind => Ok(Some(policy)),
             Some(_) => Err((name.clone(), "it is a policy of another kind")),

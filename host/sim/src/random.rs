@@ -3,6 +3,8 @@
 //! A draw is a pure function of the seed and of what it is for. So the order in which things are drawn does not matter, and
 //! nothing has to be saved to go on where a simulation stopped.
 
+use berth_core::plan::mix;
+
 /// An even draw from all 64-bit numbers, for the `number`th time that `what` is drawn.
 pub(crate) fn draw(seed: u64, what: &str, number: u64) -> u64 {
     // FNV-1a over the name, then two rounds of splitmix64 to spread seed and number.
@@ -24,13 +26,6 @@ pub(crate) fn between(seed: u64, what: &str, number: u64, min: u64, max: u64) ->
 pub(crate) fn happens(seed: u64, what: &str, number: u64, probability: f64) -> bool {
     // 53 bits are what a float holds exactly.
     probability > 0.0 && ((draw(seed, what, number) >> 11) as f64) < probability * (1u64 << 53) as f64
-}
-
-fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

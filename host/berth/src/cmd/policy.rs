@@ -52,8 +52,22 @@ enum PolicyCommand {
     Record(record::RecordArgs),
     Shadow(slots::ShadowArgs),
     Canary(slots::CanaryArgs),
+    /// Put a policy's canary, or its shadow, in its place; the version before is kept for `rollback`
+    #[command(
+        verbatim_doc_comment,
+        after_help = "\
+Examples:
+  berth policy promote cost"
+    )]
     Promote(slots::SlotArgs),
-    Rollback(slots::RollbackArgs),
+    /// End a policy's canary or shadow; where there is none, put the version before back
+    #[command(
+        verbatim_doc_comment,
+        after_help = "\
+Examples:
+  berth policy rollback cost"
+    )]
+    Rollback(slots::SlotArgs),
     Status(slots::StatusArgs),
 }
 

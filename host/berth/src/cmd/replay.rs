@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use berth_core::policy::Kind;
-use berth_policy::{Faults, Question, Recorded, Records, Replay, Replayed, Runtime, Seat, Totals, Trial, WallClock};
+use berth_policy::{Faults, Recorded, Records, Replay, Replayed, Runtime, Seat, Totals, Trial, WallClock};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -221,11 +221,6 @@ fn keep(largest: &mut Vec<Replayed>, one: Replayed, most: usize) {
 
 fn example(one: &Replayed) -> Example {
     let call = &one.recorded.call;
-    let what = match &call.question {
-        Question::Placement { request, .. } => format!("{}/{}", request.namespace, request.name),
-        Question::Gang(queue) => format!("a queue of {}", count(queue.jobs.len() as u64, "job")),
-        Question::Migration(state) => count(state.workloads.len() as u64, "placed workload"),
-    };
     let mut notes = Vec::new();
     if let Some((by, why)) = &call.failed {
         notes.push(format!("before: {} failed, {why}; the built-in policy decided", by.name));
@@ -246,6 +241,7 @@ fn example(one: &Replayed) -> Example {
         notes.push(format!("after: {}", problem.message));
     }
     let (slot, by) = (call.slot.to_string(), call.by.name.to_string());
+    let what = call.question.about();
     Example { what, at_ms: call.at_ms, slot, by, moved: one.compared.moved, notes, seats: one.seats() }
 }
 

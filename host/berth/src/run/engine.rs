@@ -16,7 +16,7 @@ use berth_core::ids::Millis;
 use berth_policy::{Journal, JournalSettings, PolicyHost, Scan, WallClock, Watch};
 use berth_sim::{Driver, Pass, Simulation};
 
-use super::fleet::{EPOCH, FleetFile, Home, RECORDS};
+use super::fleet::{CANARIES, EPOCH, FleetFile, Home, RECORDS};
 use super::pace::Pace;
 use super::story::Story;
 use super::{Config, policies};
@@ -29,8 +29,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long a settled fleet is watched while nodes may still be removed: the longest cool-down and as much again.
 const SCALE_DOWN_MS: u64 = 7_200_000;
-/// Which canaries went back, in the data directory.
-const CANARIES: &str = "canaries.json";
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ const WORLD: &str = "world.json";
 const JOURNAL: &str = "world.journal";
 /// Folder of the recorded calls of policies.
 pub(crate) const RECORDS: &str = "decisions";
+/// Which canaries went back.
+pub(super) const CANARIES: &str = "canaries.json";
 
 /// The simulated clock starts here when a data directory is new: 2026-01-01T00:00:00Z. Fixed, so that a run can be repeated.
 pub(crate) const EPOCH: Millis = Millis(1_767_225_600_000);
@@ -92,7 +94,7 @@ impl Home {
             || hinted(format!("the data directory {} cannot be used", dir.display()), "choose another with --data-dir");
         private_folder(&dir).with_context(context)?;
         if config.fresh {
-            for file in EmbeddedStore::FILES.into_iter().chain([APPLIED, WORLD, JOURNAL]) {
+            for file in EmbeddedStore::FILES.into_iter().chain([APPLIED, WORLD, JOURNAL, CANARIES]) {
                 remove(&dir.join(file)).with_context(context)?;
             }
             match fs::remove_dir_all(dir.join(RECORDS)) {

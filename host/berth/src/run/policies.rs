@@ -54,12 +54,16 @@ pub(crate) fn open(folder: PathBuf, wall_clock: WallClock) -> anyhow::Result<(Di
 fn write_built_in(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
     for (name, bytes) in BUILT_IN {
-        let file = folder.join(name);
-        if !file.exists() {
-            let partial = folder.join(format!(".{name}"));
-            fs::write(&partial, bytes)?;
-            fs::rename(partial, file)?;
+        if !folder.join(name).exists() {
+            put(folder, name, bytes)?;
         }
     }
     Ok(())
+}
+
+/// Puts a file into a policy folder, whole: whoever watches it never sees half of one.
+pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = folder.join(format!(".{name}"));
+    fs::write(&partial, bytes)?;
+    fs::rename(partial, folder.join(name))
 }

@@ -2,10 +2,10 @@
 //!
 //! Holds: an answer never exceeds current + ready + elastic, and never starts a component below its floor.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::policy::{Assignment, Candidates, Component, Decision, Problem, ProblemCode, Request, Term};
+use crate::workload::main_component;
 
 /// Terms are given for this many candidates at the most; more than that nobody reads.
 const TERM_CANDIDATES: usize = 32;
@@ -37,8 +37,7 @@ impl<'a> Room<'a> {
         if n == 0 {
             return Err(Problem { code: ProblemCode::NoCandidate, message: "no cluster may run it".into() });
         }
-        let replicas = |component: &usize| (request.components[*component].replicas, Reverse(*component));
-        let main = (0..request.components.len()).max_by_key(replicas).unwrap_or(0);
+        let main = main_component(request.components.iter().map(|component| component.replicas)).unwrap_or(0);
         Ok(Self { request, candidates, n, main })
     }
 

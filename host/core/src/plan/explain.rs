@@ -9,6 +9,7 @@ use crate::ids::WorkloadKey;
 use crate::placement::PolicyRef;
 use crate::policy::{Problem, Tables};
 use crate::reason::Code;
+use crate::workload::main_component;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,7 +87,7 @@ pub fn explain(record: &DecisionRecord, tables: &Tables) -> Explanation {
 /// The room of a candidate, for the main component.
 fn room(record: &DecisionRecord, candidate: u32) -> String {
     let (n, components) = (record.candidates.len(), &record.request.components);
-    let main = (0..components.len()).max_by_key(|at| (components[*at].replicas, std::cmp::Reverse(*at))).unwrap_or(0);
+    let main = main_component(components.iter().map(|component| component.replicas)).unwrap_or(0);
     let at = |column: &[u32]| column.get(main * n + candidate as usize).copied().unwrap_or(0);
     let (ready, elastic) = (at(&record.candidates.ready), at(&record.candidates.elastic));
     format!("room for {ready} replicas now and {elastic} on new nodes")

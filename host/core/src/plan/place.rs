@@ -12,7 +12,7 @@ use crate::native;
 use crate::placement::{NodeOrder, Placement, PolicyRef, Share};
 use crate::policy::{Answer, Candidates, Decision, Kind, Problem, ProblemCode, Request, Stage, Subject};
 use crate::reason::{Code, Reason};
-use crate::workload::Division;
+use crate::workload::{Division, main_component};
 
 use super::book::Booked;
 
@@ -335,10 +335,9 @@ impl Cycle<'_> {
         })
     }
 
-    /// The component with the most replicas, the first among equals.
     pub(super) fn main(&self, ticket: &Ticket<'_>) -> usize {
         let components = &ticket.entry.workload.components;
-        (0..components.len()).max_by_key(|at| (components[*at].replicas, std::cmp::Reverse(*at))).unwrap_or(0)
+        main_component(components.iter().map(|component| component.replicas)).unwrap_or(0)
     }
 
     fn decide(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use berth_core::ids::PolicyName;
 use serde::{Deserialize, Serialize};
@@ -70,7 +71,7 @@ pub struct WentBack {
     pub at_ms: u64,
     pub why: String,
     /// Of which file and configuration this was said.
-    pub(crate) identity: String,
+    pub(crate) made_of: Arc<str>,
 }
 
 impl Side {
@@ -156,7 +157,7 @@ impl Figures {
 /// Everything that is known, shared by who compares and who decides.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    pub(super) figures: BTreeMap<PolicyName, (String, Figures)>,
+    pub(super) figures: BTreeMap<PolicyName, (Arc<str>, Figures)>,
     pub(super) back: BTreeMap<PolicyName, WentBack>,
     pub(super) news: Vec<WentBack>,
     pub(super) file: Option<PathBuf>,
@@ -164,16 +165,16 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Figures of a pair; they start anew where it is another one.
-    pub(super) fn of(&mut self, pair: &PolicyName, identity: &str) -> &mut Figures {
+    pub(super) fn of(&mut self, pair: &PolicyName, made_of: &Arc<str>) -> &mut Figures {
         let found = self.figures.entry(pair.clone()).or_default();
-        if found.0 != identity {
-            *found = (identity.to_owned(), Figures::default());
+        if found.0 != *made_of {
+            *found = (made_of.clone(), Figures::default());
         }
         &mut found.1
     }
 
-    pub(super) fn is_back(&self, pair: &PolicyName, identity: &str) -> bool {
-        self.back.get(pair).is_some_and(|back| back.identity == identity)
+    pub(super) fn is_back(&self, pair: &PolicyName, made_of: &str) -> bool {
+        self.back.get(pair).is_some_and(|back| &*back.made_of == made_of)
     }
 
     /// From now on the canary does not decide. On disk before anybody is told, so that no restart brings it back.

@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use berth_core::ids::PolicyName;
-use berth_core::policy::{Problem, Tables};
+use berth_core::policy::Tables;
 
-use crate::call::{Call, Output, Question};
+use crate::call::{Answered, Call, Output, Question};
 use crate::compare::compare;
 use crate::engine::{Runtime, WallClock};
 use crate::live::Live;
 use crate::load::Loaded;
 use crate::set::PolicySet;
-use crate::slots::{Canary, Guard};
+use crate::slots::Guard;
 use crate::stats::{Failure, PolicyState, PolicyStatus};
 
 use self::ledger::Ledger;
@@ -43,7 +43,7 @@ struct Job {
     broke: Option<String>,
     /// Who is compared: `SLOT/shadow` or `SLOT/canary`.
     pair: PolicyName,
-    identity: String,
+    made_of: Arc<str>,
     /// Who is asked beside.
     other: Arc<Loaded>,
     /// For a canary, which gave the call's answer.
@@ -100,32 +100,24 @@ impl Beside {
         }
         let ledger = locked(&self.ledger);
         let canaries = set.besides.values().filter_map(|besides| besides.canary.as_ref());
-        let back = canaries.filter(|canary| ledger.is_back(&canary.name, &identity(set, canary)));
+        let back = canaries.filter(|canary| ledger.is_back(&canary.name, &made_of(set, &canary.name)));
         self.back = back.map(|canary| canary.name.clone()).collect();
     }
 
     /// Notes a call of a policy that others stand beside, or of one that stands beside another.
     pub(crate) fn called(&mut self, set: &PolicySet, call: &Arc<Call>) {
-        if let Some(shadow) = set.besides.get(&call.slot).and_then(|besides| besides.shadow.as_ref()) {
-            if let Some(other) = set.policies.get(shadow) {
-                let identity = of_shadow(other);
-                self.add(Job {
-                    call: call.clone(),
-                    broke: None,
-                    pair: shadow.clone(),
-                    identity,
-                    other: other.clone(),
-                    guard: None,
-                });
+        let (pair, other, guard) = match set.besides.get(&call.slot).and_then(|besides| besides.shadow.as_ref()) {
+            Some(shadow) => (shadow, shadow.as_str(), None),
+            None => {
+                let slot = call.slot.as_str().strip_suffix("/canary");
+                let found = slot.and_then(|slot| Some((slot, set.besides.get(slot)?.canary.as_ref()?)));
+                let Some((slot, canary)) = found else { return };
+                (&canary.name, slot, Some(canary.guard))
             }
-            return;
-        }
-        let slot = call.slot.as_str().strip_suffix("/canary");
-        let Some((slot, besides)) = slot.and_then(|slot| set.besides.get_key_value(slot)) else { return };
-        if let (Some(canary), Some(other)) = (&besides.canary, set.policies.get(slot)) {
-            let (pair, identity, guard) = (canary.name.clone(), identity(set, canary), Some(canary.guard));
-            self.add(Job { call: call.clone(), broke: None, pair, identity, other: other.clone(), guard });
-        }
+        };
+        let Some(other) = set.policies.get(other).cloned() else { return };
+        let (call, pair, made_of) = (call.clone(), pair.clone(), made_of(set, pair));
+        self.add(Job { call, broke: None, pair, made_of, other, guard });
     }
 
     fn add(&mut self, job: Job) {
@@ -163,16 +155,13 @@ impl Beside {
                 let loaded = |row: &&mut PolicyStatus| row.name == name.as_str() && row.kind.is_some();
                 let Some(row) = rows.iter_mut().find(loaded) else { continue };
                 let canary = canary.filter(|canary| canary.name == *name);
-                let identity = match canary {
-                    Some(canary) => identity(set, canary),
-                    None => set.policies.get(name).map(|policy| of_shadow(policy)).unwrap_or_default(),
-                };
+                let made_of = made_of(set, name);
                 // Figures of another one that stood here before say nothing of this one.
-                let figures = ledger.figures.get(name).filter(|(of, _)| *of == identity);
+                let figures = ledger.figures.get(name).filter(|(of, _)| *of == made_of);
                 row.compared = Some(figures.map(|(_, figures)| figures.clone()).unwrap_or_default());
                 row.state = if canary.is_some() { PolicyState::Canary } else { PolicyState::Shadow };
             }
-            if let Some(canary) = canary.filter(|canary| ledger.is_back(&canary.name, &identity(set, canary)))
+            if let Some(canary) = canary.filter(|canary| ledger.is_back(&canary.name, &made_of(set, &canary.name)))
                 && let Some(row) = rows.iter_mut().find(|row| row.name == canary.name.as_str() && row.kind.is_some())
             {
                 row.state = PolicyState::WentBack;
@@ -193,23 +182,11 @@ impl Drop for Beside {
 }
 
 fn dropped(ledger: &Shared, job: &Job) {
-    locked(ledger).of(&job.pair, &job.identity).dropped += 1;
+    locked(ledger).of(&job.pair, &job.made_of).dropped += 1;
 }
 
-/// What a shadow is made of.
-fn of_shadow(policy: &Loaded) -> String {
-    format!("{} {}", policy.by.digest, policy.config_text)
-}
-
-/// What a canary is made of: it went back as this, and as another it is tried anew.
-fn identity(set: &PolicySet, canary: &Canary) -> String {
-    let Some(policy) = set.policies.get(&canary.name) else { return String::new() };
-    let Canary { share, labels, guard, .. } = canary;
-    let Guard { after, waiting, cost, refusals } = guard;
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let guard = format!("{after} {waiting} {cost} {refusals}");
-    let limits = format!("{} {} {}", policy.limits.fuel, policy.limits.deadline_ms, policy.limits.memory_bytes);
-    format!("{} {} | {limits} | {share} {} | {guard}", policy.by.digest, policy.config_text, labels.join(","))
+fn made_of(set: &PolicySet, pair: &PolicyName) -> Arc<str> {
+    set.made_of.get(pair).cloned().unwrap_or_default()
 }
 
 fn start(mut worker: Worker) -> Option<(SyncSender<Job>, JoinHandle<()>)> {
@@ -225,7 +202,8 @@ fn start(mut worker: Worker) -> Option<(SyncSender<Job>, JoinHandle<()>)> {
     }
 }
 
-type Answered = Result<(Result<Output, Problem>, u64), String>;
+/// An answer that holds with its fuel, or why there is none.
+type Judged = Result<(Answered, u64), String>;
 
 /// Asks, compares and counts.
 struct Worker {
@@ -241,12 +219,12 @@ impl Worker {
     }
 
     fn compare(&mut self, job: &Job) {
-        if locked(&self.ledger).is_back(&job.pair, &job.identity) {
+        if locked(&self.ledger).is_back(&job.pair, &job.made_of) {
             return;
         }
         let call = &job.call;
         let beside = self.ask(job);
-        let decided: Answered = match (&job.broke, &call.failed) {
+        let decided: Judged = match (&job.broke, &call.failed) {
             (Some(rule), _) => Err(rule.clone()),
             (None, Some((_, what))) => Err(what.clone()),
             (None, None) => Ok((call.answer.clone(), call.fuel)),
@@ -254,14 +232,14 @@ impl Worker {
         let canary = job.guard.is_some();
         let (own, other) = if canary { (beside, decided) } else { (decided, beside) };
         let mut ledger = locked(&self.ledger);
-        let figures = ledger.of(&job.pair, &job.identity);
+        let figures = ledger.of(&job.pair, &job.made_of);
         Figures::count(&mut figures.own, own.as_ref().map(|(_, fuel)| *fuel).map_err(|_| ()));
         Figures::count(&mut figures.other, other.as_ref().map(|(_, fuel)| *fuel).map_err(|_| ()));
         figures.refused_in_a_row(other.is_err());
         if let (Ok((own, _)), Ok((other, _))) = (&own, &other) {
             figures.compared(&compare(&call.question, own, other), || Difference {
                 at_ms: call.at_ms,
-                about: about(&call.question),
+                about: call.question.about(),
                 own: said(&call.tables, &call.question, own),
                 other: said(&call.tables, &call.question, other),
             });
@@ -269,13 +247,13 @@ impl Worker {
         let last = other.err().unwrap_or_default();
         let broken = job.guard.as_ref().and_then(|guard| figures.broken(guard, &last));
         if let Some(why) = broken {
-            let (policy, identity) = (job.pair.clone(), job.identity.clone());
-            ledger.send_back(WentBack { policy, at_ms: call.at_ms, why, identity });
+            let (policy, made_of) = (job.pair.clone(), job.made_of.clone());
+            ledger.send_back(WentBack { policy, at_ms: call.at_ms, why, made_of });
         }
     }
 
     /// Puts the question to the other policy, and holds its answer against the rules.
-    fn ask(&mut self, job: &Job) -> Answered {
+    fn ask(&mut self, job: &Job) -> Judged {
         let call = &job.call;
         let is = |(policy, _): &&mut (Arc<Loaded>, Live)| Arc::ptr_eq(policy, &job.other);
         if self.live.get_mut(&job.pair).as_ref().is_none_or(|found| !is(found)) {
@@ -285,16 +263,8 @@ impl Worker {
         }
         let Some((_, live)) = self.live.get_mut(&job.pair) else { return Err(String::new()) };
         let question = call.question.fit(&job.other.description.needs);
-        let (answer, fuel) = live.ask(&self.runtime, &call.tables, call.at_ms, |session| match &*question {
-            Question::Placement { request, candidates } => {
-                Ok(session.place(request, candidates)?.map(Output::Placement))
-            }
-            Question::Gang(queue) => Ok(session.admit(queue)?.map(Output::Gang)),
-            Question::Migration(state) => Ok(session.migrate(state)?.map(Output::Migration)),
-        })?;
-        if let Ok(output) = &answer
-            && let Err(rule) = call.question.check(&call.tables, output)
-        {
+        let (answer, fuel) = live.ask(&self.runtime, &call.tables, call.at_ms, |session| question.put(session))?;
+        if let Err(rule) = call.question.check(&call.tables, &answer) {
             let what = format!("its answer broke a rule: {rule}");
             live.failed(Failure::BrokeRule, &what);
             return Err(what);
@@ -303,18 +273,8 @@ impl Worker {
     }
 }
 
-/// Whom a question is about.
-fn about(question: &Question) -> String {
-    match question {
-        Question::Placement { request, .. } if request.namespace.is_empty() => request.name.to_string(),
-        Question::Placement { request, .. } => format!("{}/{}", request.namespace, request.name),
-        Question::Gang(queue) => format!("{} jobs", queue.jobs.len()),
-        Question::Migration(state) => format!("{} workloads", state.workloads.len()),
-    }
-}
-
 /// An answer in one line.
-fn said(tables: &Tables, question: &Question, answer: &Result<Output, Problem>) -> String {
+fn said(tables: &Tables, question: &Question, answer: &Answered) -> String {
     let output = match answer {
         Ok(output) => output,
         Err(problem) => return format!("no answer: {}", problem.message),

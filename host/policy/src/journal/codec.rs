@@ -16,8 +16,6 @@ use berth_core::workload::Division;
 
 use crate::call::{Call, Output, Question};
 
-const DIVISIONS: [Division; 5] =
-    [Division::Duplicated, Division::StaticWeight, Division::AvailableReplicas, Division::Aggregated, Division::Free];
 const PROBLEMS: [ProblemCode; 3] = [ProblemCode::NoRoom, ProblemCode::NoCandidate, ProblemCode::Unsupported];
 const HOLDS: [HoldCode; 4] = [HoldCode::NoRoom, HoldCode::Quota, HoldCode::Behind, HoldCode::TooLarge];
 const HOWS: [How; 2] = [How::Gracefully, How::AtOnce];
@@ -308,7 +306,7 @@ fn put_request(out: &mut Out, request: &Request) {
     out.texts(labels.iter().map(|label| &label.0));
     out.texts(labels.iter().map(|label| &label.1));
     out.number(u64::from(*priority as u32));
-    out.number(u64::from(place(&DIVISIONS, division)));
+    out.number(u64::from(place(&Division::ALL, division)));
     out.number(u64::from(*together));
     out.texts(components.iter().map(|component| &component.name));
     out.whole(components, |component| component.replicas);
@@ -331,7 +329,7 @@ fn take_request(from: &mut In<'_>) -> Option<Request> {
         name,
         labels: keys.into_iter().zip(values).collect(),
         priority: priority as i32,
-        division: *DIVISIONS.get(division as usize)?,
+        division: *Division::ALL.get(division as usize)?,
         together,
         components,
         now_ms: from.number()?,

@@ -58,6 +58,26 @@ fn failures_between_good_answers_do_not_add_up() {
 }
 
 #[test]
+fn one_that_uses_up_its_fuel_twice_within_a_minute_is_taken_out_whatever_lies_between() {
+    let mut home = Home::misbehaving("");
+    assert!(failure(&home.ask("loop", 0)).contains("used up its fuel"));
+    term(&home.ask("", 1), "calls");
+    // A minute later it is as if it had never happened.
+    assert!(failure(&home.ask("loop", 61 * SECOND)).contains("used up its fuel"));
+    term(&home.ask("", 62 * SECOND), "calls");
+    assert_eq!(home.row("misbehave").state, PolicyState::Active);
+    assert!(failure(&home.ask("loop", 100 * SECOND)).contains("used up its fuel"));
+    assert_eq!(failure(&home.ask("", 101 * SECOND)), "it is taken out for 59 s more after repeated failures");
+    // Tried again it fails once, and is out for twice as long.
+    assert!(failure(&home.ask("loop", 160 * SECOND)).contains("used up its fuel"));
+    assert!(failure(&home.ask("", 279 * SECOND)).contains("taken out for 1 s more"));
+    term(&home.ask("", 280 * SECOND), "calls");
+    term(&home.ask("", 281 * SECOND), "calls");
+    assert_eq!(home.row("misbehave").state, PolicyState::Active);
+    assert_eq!(home.failures("misbehave", Failure::Fuel), 4);
+}
+
+#[test]
 fn a_new_file_or_configuration_starts_afresh() {
     let mut home = Home::misbehaving("");
     (0..5).for_each(|now| drop(home.ask("trap", now)));

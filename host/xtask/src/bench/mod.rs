@@ -10,6 +10,7 @@ mod counted;
 mod decisions;
 mod durable;
 mod fleet;
+mod isolation;
 mod mix;
 mod node;
 mod random;
@@ -86,6 +87,11 @@ const PARTS: &[Part] = &[
         measure: decisions::measure,
     },
     Part { name: "calls", about: "one call of each policy, natively and through Wasm", measure: calls::measure },
+    Part {
+        name: "isolation",
+        about: "decisions by others beside a policy that loops and one that traps",
+        measure: isolation::measure,
+    },
     Part { name: "swap", about: "from a changed policy file to the first decision by it", measure: swap::measure },
     Part { name: "durable", about: "decisions committed to the embedded store", measure: durable::measure },
     Part { name: "start", about: "start, memory and settled steps of a large fleet", measure: start::measure },

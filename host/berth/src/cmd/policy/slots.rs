@@ -16,6 +16,7 @@ use crate::cli::ServerArgs;
 use crate::client::Client;
 use crate::fail::{Exit, hinted};
 use crate::output::{self, Format, Table as Columns};
+use crate::run::policies::put;
 use crate::wire::{Items, PolicyRow};
 
 #[derive(Debug, Args)]
@@ -72,30 +73,9 @@ pub(super) struct CanaryArgs {
     folder: Folder,
 }
 
-/// Put a policy's canary, or its shadow, in its place; the version before is kept for `rollback`
+/// Which policy is changed.
 #[derive(Debug, Args)]
-#[command(
-    verbatim_doc_comment,
-    after_help = "\
-Examples:
-  berth policy promote cost"
-)]
 pub(super) struct SlotArgs {
-    /// Name of the policy
-    slot: String,
-    #[command(flatten)]
-    folder: Folder,
-}
-
-/// End a policy's canary or shadow; where there is none, put the version before back
-#[derive(Debug, Args)]
-#[command(
-    verbatim_doc_comment,
-    after_help = "\
-Examples:
-  berth policy rollback cost"
-)]
-pub(super) struct RollbackArgs {
     /// Name of the policy
     slot: String,
     #[command(flatten)]
@@ -173,16 +153,11 @@ impl Edit {
 
     /// Makes the `[policy.SLOT]` of a file that is loaded by its own name.
     fn name(&mut self) -> anyhow::Result<()> {
-        let mut directory = Directory::new(&self.folder, runtime()?);
-        directory.scan();
-        let set = directory.set();
-        let Some(policy) = set.policies.get(self.slot.as_str()).filter(|_| !self.slot.contains('/')) else {
-            let names: Vec<&str> =
-                set.policies.keys().map(|name| name.as_str()).filter(|name| !name.contains('/')).collect();
-            let hint = format!("it has {}", names.join(", "));
-            bail!(hinted(format!("{} has no policy {} that is in force", self.folder.display(), self.slot), &hint));
+        let named = self.document.get("policy").and_then(|policies| policies.get(self.slot.as_str()));
+        let file = match named {
+            Some(_) => format!("{}.wasm", self.slot),
+            None => self.unnamed()?,
         };
-        let file = policy.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let policies = self.document.entry("policy").or_insert_with(|| {
             let mut table = Table::new();
             table.set_implicit(true);
@@ -195,6 +170,20 @@ impl Edit {
             slot.insert("file", value(file));
         }
         Ok(())
+    }
+
+    /// The file that calls itself so.
+    fn unnamed(&self) -> anyhow::Result<String> {
+        let mut directory = Directory::new(&self.folder, runtime()?);
+        directory.scan();
+        let set = directory.set();
+        let Some(policy) = set.policies.get(self.slot.as_str()).filter(|_| !self.slot.contains('/')) else {
+            let names: Vec<&str> =
+                set.policies.keys().map(|name| name.as_str()).filter(|name| !name.contains('/')).collect();
+            let hint = format!("it has {}", names.join(", "));
+            bail!(hinted(format!("{} has no policy {} that is in force", self.folder.display(), self.slot), &hint));
+        };
+        Ok(policy.file.file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
 
     fn table(&mut self) -> anyhow::Result<&mut Table> {
@@ -216,10 +205,7 @@ impl Edit {
             }
             Err(_) => {}
         }
-        let partial = self.folder.join(format!(".{name}"));
-        fs::write(&partial, bytes)
-            .and_then(|()| fs::rename(&partial, &target))
-            .with_context(|| format!("{} cannot be written", target.display()))?;
+        put(&self.folder, &name, &bytes).with_context(|| format!("{} cannot be written", target.display()))?;
         Ok(name)
     }
 
@@ -228,11 +214,8 @@ impl Edit {
         let text = self.document.to_string();
         let trial = tempfile::tempdir().context("no folder can be made to try it in")?;
         self.try_out(trial.path(), &text)?;
-        let partial = self.folder.join(format!(".{CONFIG_FILE}"));
         let path = self.folder.join(CONFIG_FILE);
-        fs::write(&partial, text)
-            .and_then(|()| fs::rename(&partial, &path))
-            .with_context(|| format!("{} cannot be written", path.display()))
+        put(&self.folder, CONFIG_FILE, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
     }
 
     /// Loads the folder as it would be, with the controller's own code.
@@ -351,7 +334,7 @@ pub(super) fn promote(args: &SlotArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-pub(super) fn rollback(args: &RollbackArgs) -> anyhow::Result<Exit> {
+pub(super) fn rollback(args: &SlotArgs) -> anyhow::Result<Exit> {
     let mut edit = Edit::open(&args.folder, &args.slot)?;
     let (slot, table) = (&args.slot, edit.table()?);
     let said = if let Some(what) = ["canary", "shadow"].into_iter().find(|what| live(table, what)) {
@@ -425,10 +408,10 @@ fn card(rows: &[PolicyRow]) -> String {
         let mut cells =
             vec![row.name.clone(), row.state.clone(), row.file.clone(), row.calls.to_string(), failures.to_string()];
         match &row.compared {
-            None => cells.extend(["-"; 5].map(str::to_owned)),
+            None | Some(Figures { pairs: 0, .. }) => cells.extend(["-"; 5].map(str::to_owned)),
             Some(Figures { pairs, same, moved, own, other, .. }) => cells.extend([
                 pairs.to_string(),
-                percent(*same as f64 / (*pairs).max(1) as f64),
+                percent(*same as f64 / *pairs as f64),
                 moved.to_string(),
                 format!("{} (own {})", percent(other.waiting_share()), percent(own.waiting_share())),
                 format!("{:.4} (own {:.4})", other.usd_per_replica_hour(), own.usd_per_replica_hour()),
