@@ -5,6 +5,7 @@
 
 mod killed;
 mod pattern;
+mod registry;
 mod script;
 mod secrets;
 

@@ -9,6 +9,7 @@ mod cmd;
 mod fail;
 mod in_process;
 mod output;
+mod registry;
 mod run;
 mod server;
 mod token;

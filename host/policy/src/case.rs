@@ -65,6 +65,8 @@ pub struct Inspection {
     /// Version of the policy interface.
     pub interface: &'static str,
     pub exports: Vec<String>,
+    /// Names of what it takes types from; nothing else is imported.
+    pub imports: Vec<String>,
     pub digest: Arc<str>,
     pub bytes: u64,
 }
@@ -100,13 +102,7 @@ impl Trial {
     }
 
     pub fn inspection(&self) -> Inspection {
-        Inspection {
-            description: self.compiled.description.clone(),
-            interface: self.compiled.interface,
-            exports: self.compiled.exports.clone(),
-            digest: self.compiled.digest.clone(),
-            bytes: self.compiled.bytes,
-        }
+        self.compiled.inspection()
     }
 
     /// Configures the policy and lets it take its first decision, as a controller does before a policy is in force.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::bind::Rule;
 use crate::bounds::message;
+use crate::case::Inspection;
 use crate::config::{CONFIG_FILE, Config, PolicyConfig};
 use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, LoadError, Loaded};
@@ -119,6 +120,15 @@ impl Directory {
     /// The set in force.
     pub fn set(&self) -> Arc<PolicySet> {
         self.current.get()
+    }
+
+    /// What a component says of itself. It is not loaded; the next scan does not compile these bytes again.
+    ///
+    /// # Errors
+    /// Why it would not be loaded.
+    pub fn inspect(&mut self, component: &[u8]) -> Result<Inspection, LoadError> {
+        let (_, compiled) = self.compile_bytes(component, &Limits::default());
+        compiled.map(|compiled| compiled.inspection())
     }
 
     /// Reads the directory and swaps in what changed. Files are taken in the order of their names.

@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::bounds;
+use crate::case::Inspection;
 use crate::config::is_name;
 use crate::engine::{Limits, Runtime, failure};
 use crate::probe;
@@ -91,7 +92,21 @@ pub(crate) struct Compiled {
     /// Version of the policy interface.
     pub(crate) interface: &'static str,
     pub(crate) exports: Vec<String>,
+    pub(crate) imports: Vec<String>,
     pub(crate) prepared: Arc<dyn Prepared>,
+}
+
+impl Compiled {
+    pub(crate) fn inspection(&self) -> Inspection {
+        Inspection {
+            description: self.description.clone(),
+            interface: self.interface,
+            exports: self.exports.clone(),
+            imports: self.imports.clone(),
+            digest: self.digest.clone(),
+            bytes: self.bytes,
+        }
+    }
 }
 
 impl std::fmt::Debug for Compiled {
@@ -181,12 +196,14 @@ pub(crate) fn compile(runtime: &Runtime, bytes: &[u8], limits: &Limits) -> Resul
     let description = description(raw, kind)?;
     let ty = component.component_type();
     let exports = ty.exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
+    let imports = ty.imports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
     Ok(Compiled {
         digest: digest(bytes),
         bytes: bytes.len() as u64,
         description,
         interface: adapter.version,
         exports,
+        imports,
         prepared: prepared.into(),
     })
 }

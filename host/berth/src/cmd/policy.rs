@@ -1,10 +1,12 @@
 //! `berth policy`: list what a controller has loaded; look at one file, or try one decision, without a controller; and
-//! write, build, test and measure a policy.
+//! write, build, test and measure a policy; and put it into a registry, or get it from there.
 
 mod author;
 mod bench;
 mod record;
+mod registry;
 mod slots;
+mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ use crate::output::text::{dash, short_digest};
 use crate::output::{self, Format, Table};
 use crate::wire::{Items, PolicyRow};
 
-/// Write, build, test, measure and inspect policies, and list those of a controller
+/// Write, build, test, measure, inspect, push and pull policies, and list those of a controller
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -33,6 +35,7 @@ Examples:
   berth policy test near
   berth policy bench near/near.wasm
   berth policy inspect near/near.wasm
+  berth policy push near/near.wasm ghcr.io/acme/near:1.2
   berth policy list"
 )]
 pub(crate) struct PolicyArgs {
@@ -50,6 +53,8 @@ enum PolicyCommand {
     Test(author::TestArgs),
     Bench(bench::BenchArgs),
     Record(record::RecordArgs),
+    Push(registry::PushArgs),
+    Pull(registry::PullArgs),
     Shadow(slots::ShadowArgs),
     Canary(slots::CanaryArgs),
     /// Put a policy's canary, or its shadow, in its place; the version before is kept for `rollback`
@@ -140,6 +145,8 @@ pub(crate) fn run(args: PolicyArgs) -> anyhow::Result<Exit> {
         PolicyCommand::Test(args) => author::test(&args),
         PolicyCommand::Bench(args) => bench::run(&args),
         PolicyCommand::Record(args) => record::record(&args),
+        PolicyCommand::Push(args) => registry::push(&args),
+        PolicyCommand::Pull(args) => registry::pull(&args),
         PolicyCommand::Shadow(args) => slots::shadow(&args),
         PolicyCommand::Canary(args) => slots::canary(&args),
         PolicyCommand::Promote(args) => slots::promote(&args),

@@ -1,10 +1,13 @@
 //! Which folder the policies come from: the one that was named, `policies` here, or the built-in components written out.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use berth_policy::{CONFIG_FILE, Directory, Runtime, Scan, WallClock};
+use tempfile::NamedTempFile;
 
 use crate::fail::hinted;
 
@@ -63,7 +66,21 @@ fn write_built_in(folder: &Path) -> std::io::Result<()> {
 
 /// Puts a file into a policy folder, whole: whoever watches it never sees half of one.
 pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    let partial = folder.join(format!(".{name}"));
-    fs::write(&partial, bytes)?;
-    fs::rename(partial, folder.join(name))
+    put_all(folder, &[(name, bytes)])
+}
+
+/// Puts files there, one after the other, when all of them are written: a disk that is full changes nothing.
+pub(crate) fn put_all(folder: &Path, files: &[(&str, &[u8])]) -> std::io::Result<()> {
+    let write = |bytes: &[u8]| {
+        // A name that no controller looks at, and as readable as a file is that anybody writes.
+        let mut partial =
+            tempfile::Builder::new().prefix(".").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+        partial.write_all(bytes)?;
+        Ok(partial)
+    };
+    let written: Vec<NamedTempFile> = files.iter().map(|(_, bytes)| write(bytes)).collect::<std::io::Result<_>>()?;
+    for (partial, (name, _)) in written.into_iter().zip(files) {
+        partial.persist(folder.join(name))?;
+    }
+    Ok(())
 }

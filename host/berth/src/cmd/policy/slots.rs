@@ -20,10 +20,22 @@ use crate::run::policies::put;
 use crate::wire::{Items, PolicyRow};
 
 #[derive(Debug, Args)]
-struct Folder {
+pub(super) struct Folder {
     /// Folder with the policies, as `berth run` has it
     #[arg(long, value_name = "DIR", default_value = "policies")]
-    policies: PathBuf,
+    pub(super) policies: PathBuf,
+}
+
+impl Folder {
+    /// # Errors
+    /// If it is not there.
+    pub(super) fn open(&self) -> anyhow::Result<PathBuf> {
+        if !self.policies.is_dir() {
+            let hint = "name it with --policies; a controller without one has it in its data directory";
+            bail!(hinted(format!("the policy folder {} is not there", self.policies.display()), hint));
+        }
+        Ok(self.policies.clone())
+    }
 }
 
 /// Let another version decide beside a policy; what differs is counted and listed, and nothing of it is in force
@@ -134,11 +146,7 @@ struct Edit {
 
 impl Edit {
     fn open(folder: &Folder, slot: &str) -> anyhow::Result<Self> {
-        let folder = folder.policies.clone();
-        if !folder.is_dir() {
-            let hint = "name it with --policies; a controller without one has it in its data directory";
-            bail!(hinted(format!("the policy folder {} is not there", folder.display()), hint));
-        }
+        let folder = folder.open()?;
         let path = folder.join(CONFIG_FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
