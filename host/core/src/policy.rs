@@ -437,6 +437,12 @@ pub trait Policies {
         named.cloned()
     }
 
+    /// The name whose workloads `chosen` is shown. Another name than its own where it decides for some of another's
+    /// workloads: then both see the same queue, or the same state, and each is followed for its own workloads alone.
+    fn slot(&self, chosen: Option<&PolicyName>) -> Option<PolicyName> {
+        chosen.cloned()
+    }
+
     /// Told when a stage begins, for those who measure. Decides nothing.
     fn stage(&mut self, _stage: Stage) {}
 

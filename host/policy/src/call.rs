@@ -18,8 +18,9 @@ use serde::Serialize;
 use crate::session::Called;
 use crate::version::Session;
 
-/// The input that is no column by itself; see `needs` in the policy interface.
+/// Inputs that are no column by themselves; see `needs` in the policy interface.
 const OFFERS: &str = "offers";
+const RUNNING: &str = "running";
 
 /// One call of a policy, with its answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,10 +102,16 @@ impl Question {
 
     /// The question as a policy with these needs would have got it: without what it did not ask for.
     pub fn fit(&self, needs: &[Arc<str>]) -> Cow<'_, Question> {
-        let Question::Placement { request, candidates } = self else { return Cow::Borrowed(self) };
-        match fit(candidates, needs) {
-            Cow::Borrowed(_) => Cow::Borrowed(self),
-            Cow::Owned(candidates) => Cow::Owned(Question::Placement { request: request.clone(), candidates }),
+        match self {
+            Question::Placement { request, candidates } => match fit(candidates, needs) {
+                Cow::Borrowed(_) => Cow::Borrowed(self),
+                Cow::Owned(candidates) => Cow::Owned(Question::Placement { request: request.clone(), candidates }),
+            },
+            Question::Gang(queue) => match fit_queue(queue, needs) {
+                Cow::Borrowed(_) => Cow::Borrowed(self),
+                Cow::Owned(queue) => Cow::Owned(Question::Gang(queue)),
+            },
+            Question::Migration(_) => Cow::Borrowed(self),
         }
     }
 
@@ -126,7 +133,8 @@ impl Question {
                 candidates.offers.candidate.is_empty() && candidates.elastic.iter().any(|room| *room > 0)
             }
             Question::Placement { candidates, .. } => candidates.extra.iter().all(|column| column.name != **need),
-            Question::Gang(_) | Question::Migration(_) => false,
+            Question::Gang(queue) => &***need == RUNNING && queue.running.is_empty(),
+            Question::Migration(_) => false,
         })
     }
 
@@ -176,4 +184,12 @@ pub(crate) fn fit<'a>(candidates: &'a Candidates, needs: &[Arc<str>]) -> Cow<'a,
     let extra = extra().cloned().collect();
     let offers = if offers { candidates.offers.clone() } else { Offers::default() };
     Cow::Owned(Candidates { offers, extra, ..candidates.clone() })
+}
+
+/// A queue as a policy with these needs gets it: without what runs, if it did not ask for that.
+pub(crate) fn fit_queue<'a>(queue: &'a Queue, needs: &[Arc<str>]) -> Cow<'a, Queue> {
+    if queue.running.is_empty() || needs.iter().any(|need| &**need == RUNNING) {
+        return Cow::Borrowed(queue);
+    }
+    Cow::Owned(Queue { running: Vec::new(), ..queue.clone() })
 }

@@ -33,14 +33,18 @@ pub struct Compared {
     /// Replicas that both place, but elsewhere; of a gang policy, replicas of jobs that start in place of others; of a
     /// migration policy, replicas that one moves and the other does not.
     pub moved: u64,
+    /// What could leave where it runs: replicas of a migration policy, workloads of a gang policy. 0 for a placement policy,
+    /// whose moves are what it is for.
+    pub running: u64,
     pub before: Measure,
     pub after: Measure,
 }
 
 /// Compares two answers that hold by the rules of the interface.
 pub fn compare(question: &Question, before: &Answered, after: &Answered) -> Compared {
-    let measured =
-        |moved, same| Compared { same, moved, before: measure(question, before), after: measure(question, after) };
+    let (one, other) = (measure(question, before), measure(question, after));
+    let running = running(question);
+    let measured = |moved, same| Compared { same, moved, running, before: one, after: other };
     match question {
         Question::Placement { request, candidates } => {
             let seats = |answer: &Answered| placed(request, candidates, decision(answer));
@@ -83,6 +87,14 @@ pub fn measure(question: &Question, answer: &Answered) -> Measure {
     }
 }
 
+fn running(question: &Question) -> u64 {
+    match question {
+        Question::Placement { .. } => 0,
+        Question::Gang(queue) => queue.running.len() as u64,
+        Question::Migration(state) => state.placed.desired.iter().map(|desired| u64::from(*desired)).sum(),
+    }
+}
+
 fn decision(answer: &Answered) -> Option<&Decision> {
     match answer {
         Ok(Output::Placement(decision)) => Some(decision),
@@ -106,7 +118,7 @@ fn exchanged(one: &[u64], other: &[u64]) -> u64 {
 }
 
 /// Replicas by component and candidate, as the columns have them. Without a decision those that run stay.
-fn placed(request: &Request, candidates: &Candidates, decision: Option<&Decision>) -> Vec<u64> {
+pub(crate) fn placed(request: &Request, candidates: &Candidates, decision: Option<&Decision>) -> Vec<u64> {
     let n = candidates.len();
     let mut placed = vec![0; request.components.len() * n];
     match decision {
@@ -148,7 +160,7 @@ fn measure_placement(request: &Request, candidates: &Candidates, decision: Optio
 
 /// USD per hour of so many replicas of the main component at a candidate, in the host's order: those that run stay, then
 /// ready room, then new nodes, by the steps of price where the question has them.
-fn cost(candidates: &Candidates, row: usize, place: usize, seats: u64) -> f64 {
+pub(crate) fn cost(candidates: &Candidates, row: usize, place: usize, seats: u64) -> f64 {
     let whole = |column: &[u32]| u64::from(column.get(place).copied().unwrap_or(0));
     let real = |column: &[f64]| column.get(row).copied().unwrap_or(0.0);
     let kept = whole(&candidates.current).min(seats);
@@ -166,7 +178,7 @@ fn cost(candidates: &Candidates, row: usize, place: usize, seats: u64) -> f64 {
 }
 
 /// Replicas that start, by job.
-fn started(queue: &Queue, verdict: Option<&Verdict>) -> Vec<u64> {
+pub(crate) fn started(queue: &Queue, verdict: Option<&Verdict>) -> Vec<u64> {
     let mut started = vec![0; queue.jobs.len()];
     for admit in verdict.iter().flat_map(|verdict| &verdict.admit) {
         if let Some(sum) = started.get_mut(admit.job as usize) {
@@ -298,7 +310,7 @@ mod tests {
         let preempt = vec![Preempt { victim: 4, beneficiary: 0, reason: "lower".into() }];
         let preempting = Ok(Output::Gang(Verdict { admit: vec![admit(0, 3)], preempt, ..Verdict::default() }));
         let other = compare(&question, &one, &preempting);
-        assert_eq!((other.same, other.after.leaving), (false, 1));
+        assert_eq!((other.same, other.running, other.after.leaving), (false, 0, 1));
     }
 
     #[test]
@@ -309,7 +321,7 @@ mod tests {
         let moves = |moves: &[Move]| Ok(Output::Migration(moves.to_vec()));
         let before = moves(&[one(0, 2, How::AtOnce)]);
         let compared = compare(&question, &before, &moves(&[one(0, 1, How::AtOnce), one(1, 1, How::AtOnce)]));
-        assert_eq!((compared.same, compared.moved, compared.after.leaving), (false, 2, 2));
+        assert_eq!((compared.same, compared.moved, compared.running, compared.after.leaving), (false, 2, 6, 2));
         let softly = compare(&question, &before, &moves(&[one(0, 2, How::Gracefully)]));
         assert_eq!((softly.same, softly.moved), (false, 0));
         assert!(compare(&question, &before, &moves(&[one(0, 1, How::AtOnce), one(0, 1, How::AtOnce)])).same);

@@ -465,12 +465,13 @@ fn made_of(
         if let Some(canary) = canary
             && let Some(policy) = policies.get(&canary.name)
         {
-            let Canary { share, labels, guard: Guard { after, waiting, cost, refusals }, .. } = canary;
+            let Canary { share, labels, guard, .. } = canary;
             let Limits { fuel, deadline_ms, memory_bytes, .. } = policy.limits;
             let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let (digest, config, labels) = (&policy.by.digest, &policy.config_text, labels.join(","));
             let limits = format!("{fuel} {deadline_ms} {memory_bytes}");
-            let guard = format!("{after} {waiting} {cost} {refusals}");
+            let Guard { after, waiting, cost, leaving, refusals } = guard;
+            let guard = format!("{after} {waiting} {cost} {leaving} {refusals}");
             let text = format!("{digest} {config} | {limits} | {share} {labels} | {guard}");
             all.insert(policy.name.clone(), text.into());
         }

@@ -17,7 +17,7 @@ use berth_core::policy::{
 use berth_core::workload::Division;
 
 use crate::beside::{Beside, WentBack};
-use crate::call::{Call, Listener, Output, Question, fit};
+use crate::call::{Call, Listener, Output, Question, fit, fit_queue};
 use crate::directory::{Current, Directory};
 use crate::engine::Runtime;
 use crate::live::Live;
@@ -34,8 +34,8 @@ pub struct PolicyHost {
     /// Decides where a policy does not.
     built_in: Builtin,
     listeners: Vec<Box<dyn Listener>>,
-    /// Calls that listeners were told of.
-    told: u64,
+    /// Calls so far.
+    called: u64,
     beside: Beside,
 }
 
@@ -56,7 +56,7 @@ impl PolicyHost {
             live: BTreeMap::new(),
             built_in: Builtin::default(),
             listeners: Vec::new(),
-            told: 0,
+            called: 0,
             beside: Beside::new(directory.runtime().clone()),
         }
     }
@@ -111,14 +111,12 @@ impl PolicyHost {
 }
 
 impl PolicyHost {
-    /// The candidates without what only a policy beside the one that is asked needs, so that its answer is the one that it
+    /// What the policy that is asked needs, where one beside it may need more: without that its answer is the one that it
     /// gives with none beside it.
-    fn own_columns<'a>(&self, which: Which<'_>, candidates: &'a Candidates) -> Cow<'a, Candidates> {
+    fn own_needs(&self, which: Which<'_>) -> Option<&[Arc<str>]> {
         let slot = self.set.slot(which.kind, which.named, which.division);
-        match self.set.needs.get(slot).and(self.set.policies.get(slot)) {
-            Some(policy) => fit(candidates, &policy.description.needs),
-            None => Cow::Borrowed(candidates),
-        }
+        let policy = self.set.needs.get(slot).and(self.set.policies.get(slot))?;
+        Some(&policy.description.needs)
     }
 
     /// Tells those who listen of a call. Without any it costs nothing.
@@ -132,14 +130,15 @@ impl PolicyHost {
     ) {
         let slot = self.set.slot(which.kind, which.named, which.division);
         let compared = self.set.needs.contains_key(slot);
+        // Counted in any case: a rule that is broken is said of the last call.
+        self.called += 1;
         if self.listeners.is_empty() && !compared {
             return;
         }
         let question = question();
-        self.told += 1;
         let found = self.set.find(which.kind, which.named, which.division).ok().flatten();
         let call = Arc::new(Call {
-            number: self.told,
+            number: self.called,
             at_ms: question.now_ms(),
             slot: slot.clone(),
             config: found.map_or_else(|| "".into(), |policy| policy.config_text.clone()),
@@ -194,6 +193,10 @@ impl Policies for PolicyHost {
         Some(canary.map_or(slot, |canary| &canary.name).clone())
     }
 
+    fn slot(&self, chosen: Option<&PolicyName>) -> Option<PolicyName> {
+        chosen.map(|chosen| self.set.slot_of(chosen).clone())
+    }
+
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
         if let Some(needs) = self.set.needs.get(self.set.slot(kind, named, division)) {
             return needs;
@@ -212,17 +215,18 @@ impl Policies for PolicyHost {
         candidates: &Candidates,
     ) -> Answer<Decision> {
         let which = Which { kind: Kind::Placement, named, division: request.division };
-        let own = self.own_columns(which, candidates);
+        let own = self.own_needs(which).map_or(Cow::Borrowed(candidates), |needs| fit(candidates, needs));
         let asked = self.ask(which, tables, request.now_ms, |session| session.place(request, &own));
-        let answer = answered(asked, || self.built_in.place(None, tables, request, candidates));
         let question = || Question::Placement { request: request.clone(), candidates: candidates.clone() };
+        let answer = answered(asked, || self.built_in.place(None, tables, request, candidates));
         self.tell(which, tables, question, &answer, Output::Placement);
         answer
     }
 
     fn admit(&mut self, named: Option<&PolicyName>, tables: &Arc<Tables>, queue: &Queue) -> Answer<Verdict> {
         let which = Which { kind: Kind::Gang, named, division: Division::Free };
-        let asked = self.ask(which, tables, queue.now_ms, |session| session.admit(queue));
+        let own = self.own_needs(which).map_or(Cow::Borrowed(queue), |needs| fit_queue(queue, needs));
+        let asked = self.ask(which, tables, queue.now_ms, |session| session.admit(&own));
         let answer = answered(asked, || self.built_in.admit(None, tables, queue));
         self.tell(which, tables, || Question::Gang(queue.clone()), &answer, Output::Gang);
         answer
@@ -243,8 +247,8 @@ impl Policies for PolicyHost {
 
     /// The planner says so before it makes another call.
     fn broke_rule(&mut self, _kind: Kind, by: &PolicyRef, rule: &str) {
-        self.listeners.iter_mut().for_each(|listener| listener.broke_rule(self.told, rule));
-        self.beside.broke_rule(self.told, rule);
+        self.listeners.iter_mut().for_each(|listener| listener.broke_rule(self.called, rule));
+        self.beside.broke_rule(self.called, rule);
         if let Some(live) = self.live.get_mut(&by.name).filter(|live| live.policy.by == *by) {
             live.failed(Failure::BrokeRule, &format!("its answer broke a rule: {rule}"));
         }

@@ -223,7 +223,7 @@ pub struct Seat {
 impl Replayed {
     /// How large the difference is, for finding those worth looking at.
     pub fn weight(&self) -> u64 {
-        let Compared { same, moved, before, after } = &self.compared;
+        let Compared { same, moved, running: _, before, after } = &self.compared;
         let trouble = u64::from(self.failed.is_some() || self.refused.is_some());
         moved
             + before.waiting.abs_diff(after.waiting)

@@ -107,6 +107,12 @@ impl PolicySet {
         named.unwrap_or_else(|| self.bindings.of(kind, division))
     }
 
+    /// The policy that one decides for some of the workloads of; for any other itself.
+    pub(crate) fn slot_of<'a>(&'a self, chosen: &'a PolicyName) -> &'a PolicyName {
+        let slot = chosen.as_str().strip_suffix("/canary").and_then(|slot| self.besides.get_key_value(slot));
+        slot.map_or(chosen, |(slot, _)| slot)
+    }
+
     /// The policy of a kind that is named, or bound where none is named. `None` where that is the built-in algorithm, which
     /// needs no component.
     ///

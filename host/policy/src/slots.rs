@@ -8,7 +8,7 @@
 //! file = "cost-2.wasm"
 //! share = 0.1                 # of the workloads, by a stable hash of namespace and name
 //! labels = { tier = "batch" } # or for those with all of these
-//! guard = { after = 50, waiting = 0.05, cost = 0.1, refusals = 0.01 }
+//! guard = { after = 50, waiting = 0.05, cost = 0.1, leaving = 0.05, refusals = 0.01 }
 //! off = true                  # ended; kept to be looked at
 //! ```
 //!
@@ -53,13 +53,16 @@ pub struct Guard {
     pub waiting: f64,
     /// Cost of a placed replica, more than with the slot's own, as a share of that.
     pub cost: f64,
+    /// Share of what runs that has to leave, more than with the slot's own: moves of a migration policy, and workloads that a
+    /// gang policy preempts.
+    pub leaving: f64,
     /// Share of its calls that fail or break a rule.
     pub refusals: f64,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { after: 50, waiting: 0.05, cost: 0.1, refusals: 0.01 }
+        Self { after: 50, waiting: 0.05, cost: 0.1, leaving: 0.05, refusals: 0.01 }
     }
 }
 
@@ -127,7 +130,8 @@ impl RawCanary {
         }
         let at = guard.as_ref().map_or(at, |guard| guard.span().start);
         let guard = guard.map(Spanned::into_inner).unwrap_or_default();
-        let bounds = [("waiting", guard.waiting), ("cost", guard.cost), ("refusals", guard.refusals)];
+        let Guard { after: _, waiting, cost, leaving, refusals } = guard;
+        let bounds = [("waiting", waiting), ("cost", cost), ("leaving", leaving), ("refusals", refusals)];
         if let Some((bound, value)) = bounds.into_iter().find(|(_, value)| !(*value >= 0.0 && value.is_finite())) {
             return fault(at, format!("guard.{bound} is {value}; it must be 0 or more, such as 0.05"));
         }

@@ -41,6 +41,10 @@ impl Policies for Timed<'_> {
         self.inner.choose(kind, named, subject)
     }
 
+    fn slot(&self, chosen: Option<&PolicyName>) -> Option<PolicyName> {
+        self.inner.slot(chosen)
+    }
+
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
         self.inner.needs(kind, named, division)
     }

@@ -30,7 +30,8 @@ pub(crate) fn troubled(state: &State) -> bool {
     !state.unwell.is_empty() || !state.moving.is_empty()
 }
 
-/// Asks every migration policy that some workload is bound to.
+/// Asks every migration policy that some workload is bound to. Policies of one slot, such as one with its canary, are asked
+/// about the workloads of all of them, so that what they look at is the whole state; each is followed for its own.
 pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Action> {
     let mut movable: Vec<(&WorkloadKey, &Arc<Workload>)> = Vec::new();
     for (key, workload) in &state.workloads {
@@ -47,17 +48,20 @@ pub fn step(state: &State, policies: &mut dyn Policies, now: Millis) -> Vec<Acti
     if !movable.is_empty() {
         policies.begin();
     }
-    let mut chosen: BTreeMap<Option<PolicyName>, Vec<&WorkloadKey>> = BTreeMap::new();
+    let mut slots: BTreeMap<Option<PolicyName>, BTreeMap<&WorkloadKey, Option<PolicyName>>> = BTreeMap::new();
     for (key, core) in movable {
-        let policy = policies.choose(Kind::Migration, core.rules.migration_policy.as_ref(), &Subject::of(core));
-        chosen.entry(policy).or_default().push(key);
+        let decider = policies.choose(Kind::Migration, core.rules.migration_policy.as_ref(), &Subject::of(core));
+        slots.entry(policies.slot(decider.as_ref())).or_default().insert(key, decider);
     }
     let (mut actions, mut asked) = (Vec::new(), BTreeSet::new());
-    for (policy, keys) in chosen {
-        let (question, rows) = question(state, &keys, now);
-        if !question.placed.workload.is_empty() {
-            let answer = ask(state, policies, policy.as_ref(), &question, now, &mut actions);
-            asked.extend(record_moves(state, answer, &rows, now, &mut actions));
+    for keys in slots.into_values() {
+        let (question, rows) = question(state, keys.keys().copied(), now);
+        let decider = |row: &Row| keys.get(&row.workload);
+        let deciders: BTreeSet<&Option<PolicyName>> = rows.iter().filter_map(decider).collect();
+        for one in deciders {
+            let answer = ask(state, policies, one.as_ref(), &question, now, &mut actions);
+            let decides = |row: &Row| decider(row) == Some(one);
+            asked.extend(record_moves(state, answer, &rows, decides, now, &mut actions));
         }
     }
     actions.extend(lapse(state, &asked, now));
@@ -86,7 +90,7 @@ struct Row {
     cluster: ClusterName,
 }
 
-fn question(state: &State, keys: &[&WorkloadKey], now: Millis) -> (MigrationState, Vec<Row>) {
+fn question<'a>(state: &State, keys: impl Iterator<Item = &'a WorkloadKey>, now: Millis) -> (MigrationState, Vec<Row>) {
     let mut question = MigrationState { now_ms: now.0, seed: state.settings.seed, ..MigrationState::default() };
     for (_, cluster) in state.snapshot.clusters() {
         question.health.reachable.push(cluster.reachable && !cluster.removed);
@@ -94,7 +98,7 @@ fn question(state: &State, keys: &[&WorkloadKey], now: Millis) -> (MigrationStat
     }
     let mut rows = Vec::new();
     for key in keys {
-        let Some(workload) = state.workloads.get(*key) else { continue };
+        let Some(workload) = state.workloads.get(key) else { continue };
         let (Ok(core), Some(record)) = (&workload.workload, workload.record()) else { continue };
         let row = question.workloads.len() as u32;
         question.workloads.push(MigrationWorkload {
@@ -117,7 +121,7 @@ fn question(state: &State, keys: &[&WorkloadKey], now: Millis) -> (MigrationStat
                     question.placed.workload.push(row);
                     question.placed.component.push(component);
                     question.placed.cluster.push(at.0);
-                    rows.push(Row { workload: (*key).clone(), component, cluster: cluster.clone() });
+                    rows.push(Row { workload: key.clone(), component, cluster: cluster.clone() });
                 }
             }
         }
@@ -216,16 +220,18 @@ fn ask(
 }
 
 /// Writes moves into the records of their workloads, one commit for each; and says of which workloads any are asked for.
+/// Rows that `decides` says no to are another's.
 fn record_moves(
     state: &State,
     (by, moves): (PolicyRef, Vec<Move>),
     rows: &[Row],
+    decides: impl Fn(&Row) -> bool,
     now: Millis,
     actions: &mut Vec<Action>,
 ) -> BTreeSet<WorkloadKey> {
     let mut by_workload: BTreeMap<&WorkloadKey, Vec<(&Row, &Move)>> = BTreeMap::new();
     for one in moves.iter().filter(|one| one.replicas > 0) {
-        if let Some(row) = rows.get(one.row as usize) {
+        if let Some(row) = rows.get(one.row as usize).filter(|row| decides(row)) {
             by_workload.entry(&row.workload).or_default().push((row, one));
         }
     }

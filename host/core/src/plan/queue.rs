@@ -1,6 +1,6 @@
 //! The gang step: the queue as gang policies see it, and what becomes of their verdicts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::GangRecord;
 use super::cycle::{Admitted, Cycle, Ticket};
@@ -17,27 +17,43 @@ use crate::reason::{Code, Reason};
 use crate::resources::Amounts;
 use crate::workload::Division;
 
+/// A job in a queue.
+struct Row {
+    ticket: usize,
+    /// The policy that is followed for it.
+    decider: Option<PolicyName>,
+}
+
 impl<'a> Cycle<'a> {
-    /// Asks each gang policy about its workloads, and merges what they admit.
+    /// Asks each gang policy about its queue, and merges what they admit.
+    ///
+    /// Policies of one slot, such as one with its canary, are asked about the queue of all of them: so none plans with room
+    /// that another one's job, which it would have put first, is about to take. Each is followed for its own jobs.
     pub(super) fn admit(&mut self, tickets: &[Ticket<'a>]) -> Vec<Admitted> {
-        let mut queues: BTreeMap<Option<PolicyName>, Vec<usize>> = BTreeMap::new();
+        let mut queues: BTreeMap<Option<PolicyName>, Vec<Row>> = BTreeMap::new();
         let mut lines: Vec<VecDeque<Admitted>> = Vec::new();
         let mut plain = VecDeque::new();
         for (number, ticket) in tickets.iter().enumerate() {
-            if ticket.entry.workload.components.is_empty() {
-                plain.push_back(Admitted { ticket: number, sizes: Vec::new(), except: Vec::new() });
+            let workload = &ticket.entry.workload;
+            // What wants no replicas starts nothing: if it waited, so would those that wait for what it gives back.
+            if workload.components.iter().all(|component| component.replicas == 0) {
+                let sizes = vec![0; workload.components.len()];
+                plain.push_back(Admitted { ticket: number, sizes, except: Vec::new() });
             } else {
-                let workload = &ticket.entry.workload;
                 let named = workload.rules.gang_policy.as_ref();
-                let chosen = self.policies.choose(Kind::Gang, named, &Subject::of(workload));
-                queues.entry(chosen).or_default().push(number);
+                let decider = self.policies.choose(Kind::Gang, named, &Subject::of(workload));
+                let slot = self.policies.slot(decider.as_ref());
+                queues.entry(slot).or_default().push(Row { ticket: number, decider });
             }
         }
         lines.push(plain);
-        for (chosen, rows) in queues {
-            let queue = self.queue(chosen.as_ref(), tickets, &rows);
-            let verdict = self.verdict(chosen.as_ref(), &queue);
-            lines.push(self.follow(tickets, &rows, verdict));
+        for (slot, rows) in queues {
+            let queue = self.queue(slot.as_ref(), tickets, &rows);
+            let deciders: BTreeSet<&Option<PolicyName>> = rows.iter().map(|row| &row.decider).collect();
+            for decider in deciders {
+                let verdict = self.verdict(decider.as_ref(), &queue);
+                lines.push(self.follow(tickets, &rows, decider, verdict));
+            }
         }
         // Tickets are numbered in the order of the queue, so the lowest number goes first.
         let mut admitted = Vec::with_capacity(tickets.len());
@@ -51,15 +67,15 @@ impl<'a> Cycle<'a> {
         admitted
     }
 
-    fn queue(&mut self, named: Option<&PolicyName>, tickets: &[Ticket<'a>], rows: &[usize]) -> Queue {
+    fn queue(&mut self, slot: Option<&PolicyName>, tickets: &[Ticket<'a>], rows: &[Row]) -> Queue {
         let wants_running =
-            self.policies.needs(Kind::Gang, named, Division::default()).iter().any(|need| &**need == "running");
+            self.policies.needs(Kind::Gang, slot, Division::default()).iter().any(|need| &**need == "running");
         let mut queue = Queue { now_ms: self.input.now.0, seed: self.next_seed(), ..Queue::default() };
         queue.quotas = self.quotas(tickets, rows);
-        for (row, number) in rows.iter().enumerate() {
-            queue.jobs.push(self.job(&tickets[*number]));
-            if tickets[*number].entry.workload.rules.gang {
-                self.fits(&tickets[*number], row as u32, &mut queue.fits);
+        for (row, Row { ticket, .. }) in rows.iter().enumerate() {
+            queue.jobs.push(self.job(&tickets[*ticket]));
+            if tickets[*ticket].entry.workload.rules.gang {
+                self.fits(&tickets[*ticket], row as u32, &mut queue.fits);
             }
         }
         if wants_running {
@@ -89,9 +105,9 @@ impl<'a> Cycle<'a> {
     }
 
     /// The quota tree with what is used by others than the waiting workloads, whose placements are decided anew.
-    fn quotas(&self, tickets: &[Ticket<'_>], rows: &[usize]) -> Vec<QuotaUse> {
+    fn quotas(&self, tickets: &[Ticket<'_>], rows: &[Row]) -> Vec<QuotaUse> {
         let mut tree = self.work.quotas().clone();
-        for ticket in rows.iter().map(|row| &tickets[*row]) {
+        for ticket in rows.iter().map(|row| &tickets[row.ticket]) {
             let Some(leaf) = ticket.leaf else { continue };
             for (number, shape) in ticket.shapes.iter().enumerate() {
                 if let Some(need) = self.work.need(*shape) {
@@ -221,14 +237,23 @@ impl<'a> Cycle<'a> {
         check_verdict(self.tables.names.len(), queue, verdict).err().map(|violation| violation.to_string())
     }
 
-    /// Turns a verdict into what is placed, in its order; everything else waits, and victims are preempted.
-    fn follow(&mut self, tickets: &[Ticket<'a>], rows: &[usize], answer: Answer<Verdict>) -> VecDeque<Admitted> {
+    /// Turns a verdict into what is placed, in its order; everything else waits, and victims are preempted. What it says of
+    /// jobs that are another's to decide is left out.
+    fn follow(
+        &mut self,
+        tickets: &[Ticket<'a>],
+        rows: &[Row],
+        decider: &Option<PolicyName>,
+        answer: Answer<Verdict>,
+    ) -> VecDeque<Admitted> {
+        let decides = |job: u32| rows[job as usize].decider == *decider;
+        let key = |row: usize| &tickets[rows[row].ticket].entry.workload.key;
         let verdict = match answer.result {
             Ok(verdict) => verdict,
             Err(problem) => {
-                for row in rows {
+                for row in (0..rows.len()).filter(|row| decides(*row as u32)) {
                     let reason = Reason::new(Code::PolicyRefused, format!("{}: {}", answer.by.name, problem.message));
-                    self.wait(&tickets[*row].entry.workload.key, reason, None);
+                    self.wait(key(row), reason, None);
                 }
                 return VecDeque::new();
             }
@@ -245,17 +270,19 @@ impl<'a> Cycle<'a> {
         }
         let mut admits = vec![false; rows.len()];
         verdict.admit.iter().for_each(|admit| admits[admit.job as usize] = true);
-        for (row, reason) in reasons.into_iter().enumerate().filter(|(row, _)| !admits[*row]) {
+        let waits = |row: &usize| decides(*row as u32) && !admits[*row];
+        for row in (0..rows.len()).filter(waits) {
             let silent = || Reason::new(Code::PolicyRefused, format!("{} held it without a reason", answer.by.name));
-            self.wait(&tickets[rows[row]].entry.workload.key, reason.unwrap_or_else(silent), None);
+            self.wait(key(row), reasons[row].take().unwrap_or_else(silent), None);
         }
-        for preempt in &verdict.preempt {
+        for preempt in verdict.preempt.iter().filter(|preempt| decides(preempt.beneficiary)) {
             if let Some(victim) = self.victim(preempt.victim) {
                 self.preempt(victim, answer.by.clone(), &preempt.reason);
             }
         }
-        let admitted = verdict.admit.into_iter().map(|admit| Admitted {
-            ticket: rows[admit.job as usize],
+        let own = verdict.admit.into_iter().filter(|admit| decides(admit.job));
+        let admitted = own.map(|admit| Admitted {
+            ticket: rows[admit.job as usize].ticket,
             sizes: admit.sizes,
             except: admit.except.into_iter().map(ClusterRow).collect(),
         });

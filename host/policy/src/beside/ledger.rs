@@ -27,6 +27,9 @@ pub struct Figures {
     pub same: u64,
     /// Replicas that both place, but elsewhere.
     pub moved: u64,
+    /// What could leave where it runs, in the questions that both answered: replicas that a migration policy looks at,
+    /// workloads that a gang policy may preempt.
+    pub running: u64,
     /// The slot's own policy.
     pub own: Side,
     /// The shadow or the canary.
@@ -50,6 +53,8 @@ pub struct Side {
     pub placed: u64,
     pub waiting: u64,
     pub usd_per_hour: f64,
+    /// Of what runs, what is moved away or preempted.
+    pub leaving: u64,
     pub fuel: u64,
 }
 
@@ -79,6 +84,7 @@ impl Side {
         self.placed += measure.placed;
         self.waiting += measure.waiting;
         self.usd_per_hour += measure.usd_per_hour;
+        self.leaving += measure.leaving;
     }
 
     /// Share of the replicas without a place.
@@ -109,6 +115,7 @@ impl Figures {
     pub(super) fn compared(&mut self, compared: &Compared, difference: impl FnOnce() -> Difference) {
         self.pairs += 1;
         self.moved += compared.moved;
+        self.running += compared.running;
         self.own.add(&compared.before);
         self.other.add(&compared.after);
         if compared.same {
@@ -119,6 +126,11 @@ impl Figures {
             self.differences.pop_front();
         }
         self.differences.push_back(difference());
+    }
+
+    /// Share of what runs that leaves with one side; 0 where nothing could.
+    pub fn leaving_share(&self, side: &Side) -> f64 {
+        if self.running == 0 { 0.0 } else { side.leaving as f64 / self.running as f64 }
     }
 
     /// Why a canary with this guard has to go back, if it has to. `last` is what its last refusal was.
@@ -148,6 +160,14 @@ impl Figures {
             let most = percent(guard.cost);
             return Some(format!(
                 "cost: {other:.4} USD a replica and hour, and {own:.4} with the slot's own; {most} more are allowed"
+            ));
+        }
+        let (own, other) = (self.leaving_share(&self.own), self.leaving_share(&self.other));
+        if other - own > guard.leaving {
+            let most = percent(guard.leaving);
+            let (own, other) = (percent(own), percent(other));
+            return Some(format!(
+                "leaving: {other} of what runs, and {own} with the slot's own; {most} more are allowed"
             ));
         }
         None

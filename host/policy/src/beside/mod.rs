@@ -109,10 +109,10 @@ impl Beside {
         let (pair, other, guard) = match set.besides.get(&call.slot).and_then(|besides| besides.shadow.as_ref()) {
             Some(shadow) => (shadow, shadow.as_str(), None),
             None => {
-                let slot = call.slot.as_str().strip_suffix("/canary");
-                let found = slot.and_then(|slot| Some((slot, set.besides.get(slot)?.canary.as_ref()?)));
-                let Some((slot, canary)) = found else { return };
-                (&canary.name, slot, Some(canary.guard))
+                let slot = set.slot_of(&call.slot);
+                let canary = set.besides.get(slot).and_then(|besides| besides.canary.as_ref());
+                let Some(canary) = canary.filter(|canary| canary.name == call.slot) else { return };
+                (&canary.name, slot.as_str(), Some(canary.guard))
             }
         };
         let Some(other) = set.policies.get(other).cloned() else { return };
@@ -274,7 +274,7 @@ impl Worker {
 }
 
 /// An answer in one line.
-fn said(tables: &Tables, question: &Question, answer: &Answered) -> String {
+pub(crate) fn said(tables: &Tables, question: &Question, answer: &Answered) -> String {
     let output = match answer {
         Ok(output) => output,
         Err(problem) => return format!("no answer: {}", problem.message),

@@ -174,6 +174,21 @@ fn answers_that_break_a_rule_and_too_many_refusals_send_a_canary_back() {
 }
 
 #[test]
+fn a_rule_that_another_policy_breaks_is_not_held_against_a_canary() {
+    let mut home = home(runtime(), &format!("{CANARY}\nguard = {{ after = 1, refusals = 0.0 }}"));
+    home.host.begin();
+    ask(&mut home.host, "", 1);
+    let answer = home.ask("over-room", 1);
+    assert_eq!(answer.by.name.as_str(), "misbehave");
+    home.host.broke_rule(Kind::Placement, &answer.by, "more than the room");
+    home.host.begin();
+    assert!(home.host.went_back().is_empty());
+    let rows = home.host.status();
+    let compared = rows.iter().find_map(|row| row.compared.as_ref()).unwrap();
+    assert_eq!((compared.pairs, compared.other.refusals), (1, 0));
+}
+
+#[test]
 fn a_canary_that_lets_more_wait_goes_back() {
     let mut home = home(runtime(), &format!("{CANARY}\nguard = {{ after = 3, waiting = 0.05, refusals = 1.0 }}"));
     for now in 0..3 {

@@ -105,4 +105,11 @@ fn a_question_fits_a_policy_without_what_it_does_not_need() {
     assert_eq!(columns(&[]), (0, String::new()));
     let needs: Vec<Arc<str>> = ["offers", "load", "unknown"].map(Arc::from).into();
     assert_eq!(question.lacks(&needs).map(|need| &**need).collect::<Vec<_>>(), ["unknown"]);
+
+    let running = vec![berth_core::policy::Running::default()];
+    let gang = Question::Gang(Queue { running, ..Queue::default() });
+    assert_eq!(gang.fit(&["running".into()]).as_ref(), &gang);
+    assert_eq!(gang.fit(&[]).as_ref(), &Question::Gang(Queue::default()));
+    assert_eq!(gang.lacks(&["running".into()]).count(), 0);
+    assert_eq!(Question::Gang(Queue::default()).lacks(&["running".into()]).count(), 1);
 }

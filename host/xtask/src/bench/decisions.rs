@@ -73,6 +73,10 @@ impl<P: Policies> Policies for Timed<P> {
         self.inner.choose(kind, named, subject)
     }
 
+    fn slot(&self, chosen: Option<&PolicyName>) -> Option<PolicyName> {
+        self.inner.slot(chosen)
+    }
+
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
         self.inner.needs(kind, named, division)
     }

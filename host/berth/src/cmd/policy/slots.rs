@@ -78,7 +78,8 @@ pub(super) struct CanaryArgs {
     /// Workloads with this label; may repeat, and then all are needed
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
-    /// When it goes back: after so many questions, by how much of its replicas wait or cost more, or of its calls fail
+    /// When it goes back: after so many questions, by how much of its replicas wait, cost more or have to leave, or of its
+    /// calls fail
     #[arg(long, value_name = "BOUND=N,...", value_delimiter = ',', value_parser = bound)]
     guard: Vec<(String, f64)>,
     #[command(flatten)]
@@ -130,9 +131,9 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 fn bound(text: &str) -> Result<(String, f64), String> {
-    let mend = "use after, waiting, cost or refusals with a number, such as waiting=0.05";
+    let mend = "use after, waiting, cost, leaving or refusals with a number, such as waiting=0.05";
     let (bound, number) = text.split_once('=').ok_or(mend)?;
-    let known = ["after", "waiting", "cost", "refusals"].contains(&bound);
+    let known = ["after", "waiting", "cost", "leaving", "refusals"].contains(&bound);
     let number = number.parse().ok().filter(|number: &f64| known && *number >= 0.0 && number.is_finite());
     Ok((bound.to_owned(), number.ok_or(mend)?))
 }
@@ -409,6 +410,7 @@ fn card(rows: &[PolicyRow]) -> String {
         "MOVED",
         "WAITING",
         "USD/REPLICA-H",
+        "LEAVING",
     ]);
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     for row in rows {
@@ -416,13 +418,14 @@ fn card(rows: &[PolicyRow]) -> String {
         let mut cells =
             vec![row.name.clone(), row.state.clone(), row.file.clone(), row.calls.to_string(), failures.to_string()];
         match &row.compared {
-            None | Some(Figures { pairs: 0, .. }) => cells.extend(["-"; 5].map(str::to_owned)),
-            Some(Figures { pairs, same, moved, own, other, .. }) => cells.extend([
+            None | Some(Figures { pairs: 0, .. }) => cells.extend(["-"; 6].map(str::to_owned)),
+            Some(figures @ Figures { pairs, same, moved, own, other, .. }) => cells.extend([
                 pairs.to_string(),
                 percent(*same as f64 / *pairs as f64),
                 moved.to_string(),
                 format!("{} (own {})", percent(other.waiting_share()), percent(own.waiting_share())),
                 format!("{:.4} (own {:.4})", other.usd_per_replica_hour(), own.usd_per_replica_hour()),
+                format!("{} (own {})", percent(figures.leaving_share(other)), percent(figures.leaving_share(own))),
             ]),
         }
         table.row(cells);
