@@ -2,11 +2,12 @@
 //!
 //! A seed gives a fleet, what runs in it, what people do over some hours, and faults of every kind: orders that fail half
 //! way, are late, silent or come twice; lost nodes and clusters; clusters that come back with old state; clocks that jump;
-//! other writers and a failing disk; policies that answer rubbish; crashes between any two actions. After every step an
+//! other writers and a failing disk; policies that answer rubbish, shadows and canaries that come and go; crashes between any two actions. After every step an
 //! independent checker looks. In the end all faults stop, and everything must come to rest as it should be.
 //!
 //! The same seed gives the same run, bit for bit. A failing one is made short, and told so that a person can read it.
 
+mod beside;
 mod calm;
 mod deciders;
 mod dice;
@@ -74,6 +75,8 @@ pub struct Outcome {
     pub refused: u64,
     /// Answers of policies that were found to break a rule.
     pub broken_answers: u64,
+    /// Canaries that went back by themselves.
+    pub went_back: u64,
     pub nodes_joined: u64,
     pub orders_failed: u64,
     pub simulated_ms: u64,
@@ -154,6 +157,7 @@ fn play(scenario: &Scenario, components: Option<&mut Components>, story: &mut St
         crashes: 0,
         refused: 0,
         broken_answers: 0,
+        went_back: 0,
         nodes_joined: 0,
         orders_failed: 0,
         simulated_ms: 0,
@@ -185,6 +189,7 @@ fn play(scenario: &Scenario, components: Option<&mut Components>, story: &mut St
             crashes: run.counts.crashes,
             refused: run.counts.refused,
             broken_answers: run.deciders.broken,
+            went_back: run.counts.went_back,
             nodes_joined: totals.nodes_joined,
             orders_failed: totals.orders_failed,
             simulated_ms: run.elapsed(),

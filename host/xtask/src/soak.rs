@@ -83,6 +83,7 @@ struct Summary {
     crashes: u64,
     orders_failed: u64,
     broken_answers: u64,
+    went_back: u64,
     /// Seeds by what they break.
     failed: BTreeMap<String, Vec<u64>>,
     /// The first of each kind, made short.
@@ -100,6 +101,7 @@ impl Summary {
         self.crashes += outcome.crashes;
         self.orders_failed += outcome.orders_failed;
         self.broken_answers += outcome.broken_answers;
+        self.went_back += outcome.went_back;
         if let Some(failure) = &outcome.failure {
             self.failed.entry(failure.invariant.clone()).or_default().push(outcome.seed);
         }
@@ -116,8 +118,8 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn components(&mut self, seed: u64) -> Result<Option<&mut Components>> {
         if soak::needs_components(seed) && self.components.is_none() {
-            let misbehave = self.root.join("host/policy/tests/guests/misbehave.wasm");
-            let loaded = Components::load(&self.root.join("policies"), &misbehave, self.runtime);
+            let guests = self.root.join("host/policy/tests/guests");
+            let loaded = Components::load(&self.root.join("policies"), &guests, self.runtime);
             self.components = Some(loaded.context("the policies cannot be loaded")?);
         }
         Ok(self.components.as_mut())
@@ -222,8 +224,8 @@ fn print_text(summary: &Summary) {
         summary.simulated_hours, summary.steps, summary.decisions, summary.commits
     );
     println!(
-        "  {} crashes, {} conflicts, {} failed orders, {} answers of policies that broke a rule",
-        summary.crashes, summary.conflicts, summary.orders_failed, summary.broken_answers
+        "  {} crashes, {} conflicts, {} failed orders, {} answers of policies that broke a rule, {} canaries that went back",
+        summary.crashes, summary.conflicts, summary.orders_failed, summary.broken_answers, summary.went_back
     );
     const FEW: usize = 12;
     for (invariant, seeds) in &summary.failed {

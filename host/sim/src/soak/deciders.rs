@@ -1,6 +1,7 @@
-//! Who decides in a run: the native algorithms or real components, with answers that no policy should give in between, and
-//! reloads in the middle of cycles.
+//! Who decides in a run: the native algorithms or real components, with answers that no policy should give in between,
+//! reloads in the middle of cycles, and shadows and canaries beside them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,13 +13,15 @@ use berth_core::policy::{
     ProblemCode, Queue, Request, Subject, Tables, Term, Verdict,
 };
 use berth_core::workload::Division;
-use berth_policy::{CONFIG_FILE, Directory, PolicyHost, Runtime};
+use berth_policy::{CONFIG_FILE, Directory, PolicyHost, Runtime, WentBack};
 
 use super::dice::Dice;
 use super::script::Mischief;
 
-/// Fuel of the policy that misbehaves: enough to place well, and soon used up by an endless loop.
-const FUEL: u64 = 20_000_000;
+/// Fuel of policies that misbehave: enough to decide well, and soon used up by an endless loop.
+pub(super) const FUEL: u64 = 20_000_000;
+/// Which canaries went back, kept beside the policies.
+const WENT_BACK: &str = "canaries.json";
 
 /// Real components in a folder of their own.
 #[derive(Debug)]
@@ -36,9 +39,17 @@ pub enum ComponentsError {
     Refused { file: String, reason: String },
 }
 
+/// What stands beside slots, as `SLOT.shadow` or `SLOT.canary`, with its table.
+type Besides = BTreeMap<String, String>;
+
 /// Which policies are bound, one for each turn of a reload.
-fn bindings(turn: u64) -> String {
-    let limits = format!("[policy.misbehave]\nlimits = {{ fuel = {FUEL} }}\n");
+fn bindings(turn: u64, besides: &Besides) -> String {
+    let guests = ["misbehave", "misbehave-gang", "misbehave-migration"];
+    let mut limits = guests.map(|name| format!("[policy.{name}]\nlimits = {{ fuel = {FUEL} }}\n")).concat();
+    for slot in ["cost", "weighted", "available", "aggregate", "fifo", "ready"] {
+        limits.push_str(&format!("[policy.{slot}]\n"));
+    }
+    besides.iter().for_each(|(name, table)| limits.push_str(&format!("[policy.{name}]\n{table}")));
     let other = "[policy.patient]\nfile = \"cost.wasm\"\nconfig = { leadUsdPerHour = 0.0 }\n";
     match turn % 4 {
         0 => format!("{limits}{other}"),
@@ -50,21 +61,23 @@ fn bindings(turn: u64) -> String {
 }
 
 impl Components {
-    /// Takes the components of `policies` and the one that misbehaves. Compiles each once.
+    /// Takes the components of `policies` and those of `guests` that misbehave. Compiles each once.
     ///
     /// # Errors
     /// A file cannot be read, or is refused.
-    pub fn load(policies: &Path, misbehave: &Path, runtime: &Runtime) -> Result<Self, ComponentsError> {
+    pub fn load(policies: &Path, guests: &Path, runtime: &Runtime) -> Result<Self, ComponentsError> {
         let copy = |path: PathBuf, source| ComponentsError::Copy { path, source };
         let folder = tempfile::tempdir().map_err(|error| copy(std::env::temp_dir(), error))?;
         let names = ["weighted", "available", "aggregate", "cost", "fifo", "ready"];
         let files = names.iter().map(|name| policies.join(format!("{name}.wasm")));
-        for file in files.chain([misbehave.to_owned()]) {
+        let guests =
+            ["misbehave", "misbehave-gang", "misbehave-migration"].map(|name| guests.join(format!("{name}.wasm")));
+        for file in files.chain(guests) {
             let to = folder.path().join(file.file_name().unwrap_or_default());
             std::fs::copy(&file, to).map_err(|error| copy(file.clone(), error))?;
         }
         let mut made = Self { directory: Directory::new(folder.path(), runtime.clone()), _folder: folder };
-        made.bind(0);
+        made.bind(0, &Besides::new());
         match made.directory.set().refused.first() {
             None => Ok(made),
             Some(refusal) => Err(ComponentsError::Refused {
@@ -74,19 +87,48 @@ impl Components {
         }
     }
 
-    fn bind(&mut self, turn: u64) {
+    fn bind(&mut self, turn: u64, besides: &Besides) {
         let file = self.directory.path().join(CONFIG_FILE);
         // Where the folder is gone, the policies that were loaded go on deciding.
-        if std::fs::write(file, bindings(turn)).is_ok() {
+        if std::fs::write(file, bindings(turn, besides)).is_ok() {
             self.directory.scan();
+        }
+    }
+
+    /// A host as a process has it that starts.
+    fn host(&self) -> PolicyHost {
+        let mut host = PolicyHost::new(&self.directory);
+        host.remember(self.directory.path().join(WENT_BACK));
+        host
+    }
+}
+
+enum Inner {
+    Native(Builtin),
+    Host(Box<PolicyHost>),
+}
+
+impl Inner {
+    fn policies(&self) -> &dyn Policies {
+        match self {
+            Self::Native(built_in) => built_in,
+            Self::Host(host) => &**host,
+        }
+    }
+
+    fn policies_mut(&mut self) -> &mut dyn Policies {
+        match self {
+            Self::Native(built_in) => built_in,
+            Self::Host(host) => &mut **host,
         }
     }
 }
 
 /// Decides as a well-behaved set of policies does, unless told otherwise.
 pub(crate) struct Deciders<'a> {
-    inner: Box<dyn Policies>,
+    inner: Inner,
     components: Option<&'a mut Components>,
+    besides: Besides,
     mischief: Option<(Mischief, u64)>,
     /// Calls between two reloads.
     reload: u64,
@@ -99,15 +141,43 @@ pub(crate) struct Deciders<'a> {
 impl<'a> Deciders<'a> {
     pub(crate) fn new(seed: u64, components: Option<&'a mut Components>) -> Self {
         let mut components = components;
-        let inner: Box<dyn Policies> = match &mut components {
-            None => Box::<Builtin>::default(),
+        let besides = Besides::new();
+        let inner = match &mut components {
+            None => Inner::Native(Builtin::default()),
             Some(components) => {
-                components.bind(0);
-                Box::new(PolicyHost::new(&components.directory))
+                // What a run before left behind. There is nothing to delete at first.
+                drop(std::fs::remove_file(components.directory.path().join(WENT_BACK)));
+                components.bind(0, &besides);
+                Inner::Host(Box::new(components.host()))
             }
         };
         let dice = Dice::new(seed, "mischief");
-        Self { inner, components, mischief: None, reload: 0, reloads: 0, calls: 0, dice, broken: 0 }
+        Self { inner, components, besides, mischief: None, reload: 0, reloads: 0, calls: 0, dice, broken: 0 }
+    }
+
+    /// The process starts anew: sessions and figures are gone, and which canaries went back is not.
+    pub(crate) fn restart(&mut self) {
+        if let Some(components) = &self.components {
+            self.inner = Inner::Host(Box::new(components.host()));
+        }
+    }
+
+    /// What stands beside a slot from the next cycle on.
+    pub(crate) fn stand(&mut self, slot: &str, role: &str, version: Option<&str>) {
+        let name = format!("{slot}.{role}");
+        match version {
+            Some(version) => self.besides.insert(name, version.to_owned()),
+            None => self.besides.remove(&name),
+        };
+        self.bind(self.reloads);
+    }
+
+    /// Canaries that went back since this was asked last.
+    pub(crate) fn went_back(&mut self) -> Vec<WentBack> {
+        match &mut self.inner {
+            Inner::Native(_) => Vec::new(),
+            Inner::Host(host) => host.went_back(),
+        }
     }
 
     pub(crate) fn misbehave(&mut self, mischief: Option<Mischief>, per_cent: u64) {
@@ -124,12 +194,13 @@ impl<'a> Deciders<'a> {
     /// All is well from now on.
     pub(crate) fn calm(&mut self) {
         self.mischief = None;
+        self.besides.retain(|name, _| !name.ends_with(".canary"));
         self.reload_every(0);
     }
 
     fn bind(&mut self, turn: u64) {
         if let Some(components) = &mut self.components {
-            components.bind(turn);
+            components.bind(turn, &self.besides);
         }
     }
 
@@ -265,15 +336,19 @@ fn failed<T>(answer: Answer<T>) -> Answer<T> {
 
 impl Policies for Deciders<'_> {
     fn begin(&mut self) {
-        self.inner.begin();
+        self.inner.policies_mut().begin();
     }
 
     fn choose(&self, kind: Kind, named: Option<&PolicyName>, subject: &Subject<'_>) -> Option<PolicyName> {
-        self.inner.choose(kind, named, subject)
+        self.inner.policies().choose(kind, named, subject)
+    }
+
+    fn slot(&self, chosen: Option<&PolicyName>) -> Option<PolicyName> {
+        self.inner.policies().slot(chosen)
     }
 
     fn needs(&self, kind: Kind, named: Option<&PolicyName>, division: Division) -> &[Arc<str>] {
-        self.inner.needs(kind, named, division)
+        self.inner.policies().needs(kind, named, division)
     }
 
     fn place(
@@ -284,7 +359,7 @@ impl Policies for Deciders<'_> {
         candidates: &Candidates,
     ) -> Answer<Decision> {
         match self.call() {
-            None => self.inner.place(named, tables, request, candidates),
+            None => self.inner.policies_mut().place(named, tables, request, candidates),
             Some(Mischief::Fails) => failed(Builtin::default().place(None, tables, request, candidates)),
             Some(Mischief::Refuses) => given(Err(problem(&mut self.dice))),
             Some(mischief) => given(Ok(unruly_decision(&mut self.dice, mischief, request, candidates))),
@@ -293,7 +368,7 @@ impl Policies for Deciders<'_> {
 
     fn admit(&mut self, named: Option<&PolicyName>, tables: &Arc<Tables>, queue: &Queue) -> Answer<Verdict> {
         match self.call() {
-            None => self.inner.admit(named, tables, queue),
+            None => self.inner.policies_mut().admit(named, tables, queue),
             Some(Mischief::Fails) => failed(Builtin::default().admit(None, tables, queue)),
             Some(Mischief::Refuses) => given(Err(problem(&mut self.dice))),
             Some(mischief) => given(Ok(unruly_verdict(&mut self.dice, mischief, queue))),
@@ -307,7 +382,7 @@ impl Policies for Deciders<'_> {
         state: &MigrationState,
     ) -> Answer<Vec<Move>> {
         match self.call() {
-            None => self.inner.migrate(named, tables, state),
+            None => self.inner.policies_mut().migrate(named, tables, state),
             Some(Mischief::Fails) => failed(Builtin::default().migrate(None, tables, state)),
             Some(Mischief::Refuses) => given(Err(problem(&mut self.dice))),
             Some(mischief) => given(Ok(unruly_moves(&mut self.dice, mischief, state))),
@@ -316,6 +391,9 @@ impl Policies for Deciders<'_> {
 
     fn broke_rule(&mut self, kind: Kind, by: &PolicyRef, rule: &str) {
         self.broken += 1;
-        self.inner.broke_rule(kind, by, rule);
+        // Of answers that are given here nobody else knows.
+        if *by != self::by() {
+            self.inner.policies_mut().broke_rule(kind, by, rule);
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! Plays a script: the controller with its store, its policies and the simulated world, step by step in one thread, with
 //! somebody who looks after every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_api::Object;
 use berth_api::interpret::{Part, revise};
 use berth_api::resources::SimulationSpec;
-use berth_control::event::Event;
+use berth_control::event::{Event, What};
 use berth_control::ports::{Clock, Events, ObjectKey, Store, StoreError};
 use berth_control::{Controller, Refused, Settings, World};
-use berth_core::ids::{Millis, WorkloadKey};
+use berth_core::ids::{Millis, PolicyName, WorkloadKey};
 
 use super::Failure;
 use super::calm;
@@ -56,6 +56,8 @@ pub(crate) struct Counts {
     pub(crate) decisions: u64,
     pub(crate) crashes: u64,
     pub(crate) refused: u64,
+    /// Canaries that went back.
+    pub(crate) went_back: u64,
 }
 
 /// How long one controller decides, until it dies.
@@ -77,6 +79,8 @@ pub(crate) struct Run<'a> {
     wake: Option<Millis>,
     /// How often in a row it woke soon by itself, and did nothing.
     idle: u32,
+    /// Canaries that went back, and are what they were then.
+    back: BTreeSet<PolicyName>,
     log: Log,
     auditor: Auditor,
 }
@@ -115,6 +119,7 @@ impl<'a> Run<'a> {
             crash: None,
             wake: None,
             idle: 0,
+            back: BTreeSet::new(),
             log: Log::default(),
             auditor,
         })
@@ -225,6 +230,7 @@ impl<'a> Run<'a> {
             self.vault.note(&event.to_string());
             self.story.say(self.elapsed(), "berth", &event.to_string());
         }
+        self.look_at_canaries(&events)?;
         if let Some(refused) = self.simulation.refused().first() {
             return Err(self.fault("manifests", format!("a member cannot read what it got: {refused}")));
         }
@@ -234,6 +240,25 @@ impl<'a> Run<'a> {
         let Some(first) = breaches.first() else { return Ok(()) };
         let all: Vec<String> = breaches.iter().map(ToString::to_string).collect();
         Err(self.fault(first.invariant.as_str(), all.join("; ")))
+    }
+
+    /// One that went back decides nothing more, also in a new process, until it is changed.
+    fn look_at_canaries(&mut self, events: &[Event]) -> Result<(), Failure> {
+        for event in events {
+            if let What::Placed { by, .. } | What::Moved { by, .. } = &event.what
+                && self.back.contains(&by.name)
+            {
+                return Err(self.fault("canary-back", format!("{} went back, and yet: {event}", by.name)));
+            }
+        }
+        for back in self.deciders.went_back() {
+            let what = format!("{} goes back: {}", back.policy, back.why);
+            self.vault.note(&what);
+            self.story.say(self.elapsed(), "policies", &what);
+            self.counts.went_back += 1;
+            self.back.insert(back.policy);
+        }
+        Ok(())
     }
 
     /// A new process on the same store.
@@ -246,6 +271,7 @@ impl<'a> Run<'a> {
         self.vault.reopen().map_err(|error| self.fault("open", error.to_string()))?;
         let opened = Controller::open(Box::new(self.vault.for_controller()), settings);
         self.controller = opened.map_err(|error| self.fault("open", error.to_string()))?;
+        self.deciders.restart();
         self.simulation.members.show_all();
         self.auditor.restarted();
         self.wake = None;
@@ -293,6 +319,11 @@ impl<'a> Run<'a> {
             }
             Act::Reload(calls) => {
                 self.deciders.reload_every(*calls);
+                Ok(())
+            }
+            Act::Beside { slot, role, version } => {
+                self.back.remove(&PolicyName::new(format!("{slot}/{role}")));
+                self.deciders.stand(slot, role, version.as_deref());
                 Ok(())
             }
         }

@@ -7,8 +7,10 @@ use berth_core::fleet::OfferingKey;
 use berth_core::ids::{ClusterName, WorkloadKey};
 use serde_json::json;
 
+use super::beside;
 use super::dice::Dice;
 use super::fleet::{self, Drawn, object};
+use super::run::START;
 use super::script::{Act, Entry, Mischief};
 use super::work::App;
 use crate::faults::{Chances, Effect};
@@ -41,6 +43,9 @@ impl Scenario {
         draft.begin(seed);
         draft.people(seed);
         draft.troubles(seed, wasm);
+        if wasm {
+            draft.besides(seed);
+        }
         let mut script = draft.script;
         script.sort_by_key(|entry| entry.at);
         let mut dice = Dice::new(seed, "starts");
@@ -169,6 +174,20 @@ impl Draft {
                 let at = dice.between(0, self.length);
                 self.at(at, Act::Reload(dice.between(1, 9)));
                 self.at(at + dice.between(MINUTE, 20 * MINUTE), Act::Reload(0));
+            }
+        }
+    }
+
+    /// Shadows and canaries come, change and go.
+    fn besides(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed, "beside");
+        for _ in 0..dice.between(1, 9) {
+            let at = if dice.chance(35) { dice.between(0, 3 * MINUTE) } else { dice.between(0, self.length) };
+            let (slot, role, version) = beside::draw(&mut dice, START.0 + at);
+            self.at(at, Act::Beside { slot, role, version: Some(version) });
+            if dice.chance(40) {
+                let ends = at + dice.between(MINUTE / 2, 40 * MINUTE);
+                self.at(ends, Act::Beside { slot, role, version: None });
             }
         }
     }

@@ -47,6 +47,13 @@ pub(crate) enum Act {
     Policy(Option<Mischief>, u64),
     /// Policies are loaded anew in the middle of cycles, every so many calls, from now on. 0: not any more.
     Reload(u64),
+    /// What stands beside a policy from now on, as its table in `policies.toml` has it. `None`: nothing any more.
+    Beside {
+        slot: &'static str,
+        /// `shadow` or `canary`.
+        role: &'static str,
+        version: Option<String>,
+    },
 }
 
 /// What a policy answers instead of what it should.
@@ -98,7 +105,7 @@ impl Act {
             Act::Clock(_) => "clock",
             Act::Crash(_) => "process",
             Act::Rival { .. } | Act::Unwritable(_) => "store",
-            Act::Policy(..) | Act::Reload(_) => "policies",
+            Act::Policy(..) | Act::Reload(_) | Act::Beside { .. } => "policies",
         }
     }
 }
@@ -145,6 +152,10 @@ impl fmt::Display for Act {
             Act::Unwritable(after) => write!(f, "cannot be written after {after} more commits"),
             Act::Policy(None, _) => write!(f, "behave again"),
             Act::Policy(Some(mischief), per_cent) => write!(f, "misbehave in {per_cent} % of calls: {mischief:?}"),
+            Act::Beside { slot, role, version: None } => write!(f, "{slot} has no {role} any more"),
+            Act::Beside { slot, role, version: Some(version) } => {
+                write!(f, "{slot} has a {role}: {}", version.trim_end().replace('\n', ", "))
+            }
             Act::Reload(0) => write!(f, "stay what they are"),
             Act::Reload(calls) => write!(f, "are reloaded every {calls} calls, within cycles"),
         }

@@ -8,8 +8,8 @@ use super::*;
 
 fn components() -> Components {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let misbehave = host.join("policy/tests/guests/misbehave.wasm");
-    Components::load(&host.join("../policies"), &misbehave, &Runtime::new(WallClock::Off).unwrap()).unwrap()
+    let guests = host.join("policy/tests/guests");
+    Components::load(&host.join("../policies"), &guests, &Runtime::new(WallClock::Off).unwrap()).unwrap()
 }
 
 #[test]
@@ -23,6 +23,27 @@ fn a_handful_of_seeds_is_clean_and_runs_the_same_way_twice() {
         if seed % 5 == 0 {
             assert_eq!(run(seed, Some(&mut components)), outcome, "seed {seed} runs the same way twice");
         }
+    }
+}
+
+#[test]
+fn shadows_change_nothing() {
+    let mut components = components();
+    for seed in (0..48).filter(|seed| needs_components(*seed)) {
+        let mut outcomes = [true, false].map(|shadows| {
+            let mut scenario = Scenario::draw(seed);
+            for entry in &mut scenario.script {
+                if let script::Act::Beside { role, version, .. } = &mut entry.act
+                    && !(shadows && *role == "shadow")
+                {
+                    *version = None;
+                }
+            }
+            play(&scenario, Some(&mut components), &mut Story::default())
+        });
+        // What is kept of a decision shows what a shadow needed of it too; nothing else may differ.
+        outcomes.iter_mut().for_each(|outcome| outcome.digest.clear());
+        assert_eq!(outcomes[0], outcomes[1]);
     }
 }
 
@@ -64,6 +85,7 @@ fn scenarios_have_faults_of_every_kind() {
         "Unwritable",
         "Policy",
         "Reload",
+        "Beside",
         "Reachable",
         "LoseNodes",
         "Capacity",
