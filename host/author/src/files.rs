@@ -81,6 +81,7 @@ pub(crate) const SDK: &[(&str, &str)] = embedded!("plugins":
 pub(crate) const EXAMPLES: &[(&str, &str)] = embedded!("plugins/examples":
     "leave/c/policy.c",
     "leave/cases/gone.json",
+    "leave/cases/stays.json",
     "leave/cases/stuck.json",
     "leave/go/go.mod",
     "leave/go/policy.go",
@@ -92,6 +93,7 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = embedded!("plugins/examples":
     "region/cases/components.json",
     "region/cases/first-by-name.json",
     "region/cases/floor.json",
+    "region/cases/most.json",
     "region/cases/no-value.json",
     "region/cases/not-for-this.json",
     "region/cases/other-column.json",
@@ -105,6 +107,7 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = embedded!("plugins/examples":
     "smallest/c/policy.c",
     "smallest/cases/fits.json",
     "smallest/cases/order.json",
+    "smallest/cases/waits.json",
     "smallest/go/go.mod",
     "smallest/go/policy.go",
     "smallest/js/policy.js",

@@ -20,7 +20,8 @@ use crate::stats::Failure;
 pub struct Case {
     /// All clusters there are.
     pub fleet: Tables,
-    pub config: Map<String, Value>,
+    /// Absent: the defaults, or what the policy's project says.
+    pub config: Option<Map<String, Value>>,
     pub request: Option<Request>,
     pub candidates: Option<Candidates>,
     pub queue: Option<Queue>,
@@ -120,7 +121,7 @@ impl Trial {
     /// # Errors
     /// A case that is no case for this kind, a configuration that is refused, or a call that fails.
     pub fn ask(&self, case: &Case) -> Result<CaseOutcome, CaseError> {
-        let policy = self.configure(&case.config)?;
+        let policy = self.configure(&case.config.clone().unwrap_or_default())?;
         Conversation { runtime: &self.runtime, policy: &policy, slot: Slot::default() }.ask(case)
     }
 
@@ -203,7 +204,7 @@ impl Conversation<'_> {
 
 impl Case {
     /// The question to a policy of a kind.
-    fn question(&self, kind: Kind) -> Result<Question, CaseError> {
+    pub(crate) fn question(&self, kind: Kind) -> Result<Question, CaseError> {
         match kind {
             Kind::Placement => {
                 let request = present(self.request.as_ref(), "request", kind)?;

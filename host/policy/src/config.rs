@@ -39,6 +39,7 @@ use toml::Spanned;
 use crate::bind::{Fault, RawRule, Rule};
 use crate::bounds::message;
 use crate::engine::Limits;
+use crate::nearest::hint_of;
 use crate::set::Bindings;
 use crate::slots::{Besides, Canary, RawCanary, RawVersion};
 
@@ -339,33 +340,8 @@ fn policy(name: String, raw: RawVersion) -> Result<PolicyConfig, ConfigError> {
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let message = error.message();
     let place = error.span().map(|span| format!("{}: ", Place::of(text, span.start)));
-    let hint = nearest(message).map(|name| format!("; did you mean `{name}`?"));
-    format!("{}{}{}", place.unwrap_or_default(), crate::bounds::message(message.to_owned()), hint.unwrap_or_default())
-}
-
-/// From "unknown field `x`, expected one of `a`, `b`": which of them `x` resembles.
-fn nearest(message: &str) -> Option<&str> {
-    let unknown = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
-    let mut quoted = unknown.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let (distance, name) = quoted.map(|name| (edits(unknown, name), name)).min()?;
-    (distance <= 1 + unknown.len() / 3).then_some(name)
-}
-
-/// Edits that turn one word into the other (Levenshtein).
-fn edits(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
+    let hint = hint_of(message);
+    format!("{}{}{hint}", place.unwrap_or_default(), crate::bounds::message(message.to_owned()))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod calls;
 mod cases;
 mod limits;
 mod native;
+mod properties;
 mod refusals;
 mod reload;
 mod replay;
