@@ -10,7 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use berth_policy::{Runtime, Trial};
-use serde_json::Map;
 
 pub(crate) use c::wasi_sdk;
 
@@ -53,7 +52,7 @@ pub fn make(project: &Project, runtime: &Runtime, output: Option<&Path>) -> Resu
             hint: "make the two names the same".into(),
         });
     }
-    trial.configure(&Map::new()).map_err(AuthorError::Refused)?;
+    trial.configure(&project.config).map_err(AuthorError::Refused)?;
     let file = output.map_or_else(|| project.component(), Path::to_owned);
     put(&made, &file)?;
     Ok(Made { file, trial })

@@ -32,6 +32,9 @@ impl AuthorError {
         match self {
             AuthorError::Project { hint, .. } => hint,
             AuthorError::Missing { install, .. } => install,
+            AuthorError::Refused(LoadError::Config { .. }) => {
+                "write the configuration that it needs under [config] in policy.toml"
+            }
             AuthorError::Io { .. } | AuthorError::Tool { .. } | AuthorError::Component(_) | AuthorError::Refused(_) => {
                 ""
             }

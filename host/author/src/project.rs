@@ -7,12 +7,14 @@ use std::str::FromStr;
 
 use berth_core::policy::Kind;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::error::AuthorError;
 
 const MANIFEST: &str = "policy.toml";
 const EXAMPLE: &str = "policy.toml has three lines: name = \"near\", kind = \"placement\" (or \"gang\", \"migration\"), \
-                       language = \"python\" (or \"rust\", \"js\", \"c\", \"go\")";
+                       language = \"python\" (or \"rust\", \"js\", \"c\", \"go\"); and where the policy needs one, the table \
+                       [config] with its configuration";
 
 /// A language that policies can be built from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -62,6 +64,8 @@ pub struct Project {
     pub name: String,
     pub kind: Kind,
     pub language: Language,
+    /// Configuration of the first decision, of the benchmark, and of cases that bring none.
+    pub config: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +74,8 @@ struct Manifest {
     name: String,
     kind: Kind,
     language: Language,
+    #[serde(default)]
+    config: Map<String, Value>,
 }
 
 impl Project {
@@ -87,7 +93,7 @@ impl Project {
             }
             Err(error) => return Err(AuthorError::io(&manifest, "read")(error)),
         };
-        let Manifest { name, kind, language } = toml::from_str(&text).map_err(|error| {
+        let Manifest { name, kind, language, config } = toml::from_str(&text).map_err(|error| {
             let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
             wrong(format!("{MANIFEST}{line}: {}", error.message()))
@@ -96,7 +102,20 @@ impl Project {
             return Err(wrong(format!("{MANIFEST}: name {name:?} must have 1 to 63 of a-z, 0-9 and -")));
         }
         let folder = std::path::absolute(folder).map_err(AuthorError::io(folder, "found"))?;
-        Ok(Self { folder, name, kind, language })
+        Ok(Self { folder, name, kind, language, config })
+    }
+
+    /// The project beside whose `policy.toml` a component is; `None` where there is none, or it is another policy's.
+    ///
+    /// # Errors
+    /// A `policy.toml` that is not valid.
+    pub fn of_component(file: &Path) -> Result<Option<Self>, AuthorError> {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.join(MANIFEST).is_file() {
+            return Ok(None);
+        }
+        let project = Self::open(folder)?;
+        Ok((project.component().file_name() == file.file_name()).then_some(project))
     }
 
     /// Where `berth policy build` puts the component.

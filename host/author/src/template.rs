@@ -48,7 +48,8 @@ pub fn create(folder: &Path, name: &str, kind: Kind, language: Language) -> Resu
     }
     let kind = kind.as_str();
     let manifest = format!(
-        "# What `berth policy build` makes of this folder.\nname = \"{name}\"\nkind = \"{kind}\"\nlanguage = \"{language}\"\n"
+        "# What `berth policy build` makes of this folder. A policy that needs a configuration gets one for its first decision and\n\
+         # its cases under [config].\nname = \"{name}\"\nkind = \"{kind}\"\nlanguage = \"{language}\"\n"
     );
     files::write(&folder.join("policy.toml"), manifest.as_bytes())?;
     files::write(&folder.join(".gitignore"), GITIGNORE.as_bytes())?;

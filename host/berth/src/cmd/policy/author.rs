@@ -46,7 +46,8 @@ pub(super) struct NewArgs {
 /// Build a policy with its language's own tools, and check the component as a controller would
 ///
 /// The component lands in the project's folder, or where --file says, when it has passed: it imports nothing, has the types
-/// of the policy interface, and takes a first decision. Where a tool is missing, one line says how to get it.
+/// of the policy interface, and takes a first decision, with the configuration in policy.toml if it has a [config]. Where a
+/// tool is missing, one line says how to get it.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -70,7 +71,8 @@ pub(super) struct BuildArgs {
 /// Ask a policy what its cases ask, and compare each answer with the one expected, bit for bit
 ///
 /// A case is a JSON file: `given` has the fleet, the configuration and the question, `expect` has the answer, the problem, the
-/// failure or the refusal. Fuel and memory are limited as in a controller; time is not, so a slow machine fails no test.
+/// failure, the refusal, or properties that the answer must have, such as "total" or "within". That an answer breaks no rule is
+/// always checked. Fuel and memory are limited as in a controller; time is not, so a slow machine fails no test.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -184,26 +186,34 @@ struct Tested {
     difference: Option<String>,
 }
 
+/// The project that a component belongs to, if it is beside it.
+pub(super) fn project_of(component: &Path) -> anyhow::Result<Option<Project>> {
+    Project::of_component(component).map_err(failed)
+}
+
 pub(super) fn test(args: &TestArgs) -> anyhow::Result<Exit> {
-    let (component, beside) = if args.what.is_dir() {
+    let (component, project) = if args.what.is_dir() {
         let project = Project::open(&args.what).map_err(failed)?;
-        (args.what.join(format!("{}.wasm", project.name)), args.what.join("cases"))
+        (args.what.join(format!("{}.wasm", project.name)), Some(project))
     } else {
-        (args.what.clone(), args.what.with_file_name("cases"))
+        (args.what.clone(), project_of(&args.what)?)
     };
     if !component.is_file() {
         let hint = format!("berth policy build {}", args.what.display());
         return Err(anyhow!(hinted(format!("there is no {} to test", component.display()), hint)));
     }
-    let cases = case_files(args.cases.as_ref().unwrap_or(&beside))?;
     let trial = Trial::open(&Runtime::new(WallClock::Off)?, &component);
     let trial = trial.map_err(|error| super::refused(&component, error))?;
+    let cases = case_files(args.cases.as_ref().unwrap_or(&component.with_file_name("cases")))?;
     let mut tested = Vec::new();
     for path in cases {
         let no_case = || hinted(format!("{} is no case", path.display()), CASE_HINT);
         let text =
             fs::read_to_string(&path).with_context(|| hinted(format!("{} cannot be read", path.display()), ""))?;
-        let file: CaseFile = serde_json::from_str(&text).with_context(no_case)?;
+        let mut file: CaseFile = serde_json::from_str(&text).with_context(no_case)?;
+        if let Some(project) = &project {
+            file.given.config.get_or_insert_with(|| project.config.clone());
+        }
         let difference = trial.test(&file).with_context(no_case)?.err();
         let case = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         tested.push(Tested { case, about: file.about, passed: difference.is_none(), difference });
@@ -224,7 +234,7 @@ pub(super) fn test(args: &TestArgs) -> anyhow::Result<Exit> {
 }
 
 const CASE_HINT: &str = "a case has given and expect; given has fleet, config, and request with candidates, queue or state; \
-                         expect has answer, problem, failure or refused";
+                         expect has answer, problem, failure or refused, or properties of the answer";
 
 /// The cases in a folder in the order of their names, or the one case that is named.
 fn case_files(place: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::author::project_of;
 use crate::fail::{Exit, hinted};
 use crate::output::{self, Format, Table};
 use crate::run::policies::BUILT_IN;
@@ -34,9 +35,9 @@ Exit codes: 0 measured; 1 it failed, or some of its calls did."
 pub(super) struct BenchArgs {
     /// The component
     file: PathBuf,
-    /// Its configuration, as JSON
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    config: String,
+    /// Its configuration, as JSON [default: that of the policy.toml beside it, if any]
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
     /// The component to compare with [default: the built-in one: cost, fifo or ready]
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -83,9 +84,12 @@ impl Named {
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let runtime = Runtime::new(WallClock::On)?;
-    let config: Map<String, Value> = serde_json::from_str(&args.config).map_err(|error| {
-        anyhow!(hinted(format!("--config is no JSON object: {error}"), "such as '{\"column\": \"carbon\"}'"))
-    })?;
+    let config: Map<String, Value> = match &args.config {
+        Some(config) => serde_json::from_str(config).map_err(|error| {
+            anyhow!(hinted(format!("--config is no JSON object: {error}"), "such as '{\"column\": \"carbon\"}'"))
+        })?,
+        None => project_of(&args.file)?.map(|project| project.config).unwrap_or_default(),
+    };
     let refused = |file: &Path| {
         let file = file.to_owned();
         move |error: LoadError| super::refused(&file, error)
