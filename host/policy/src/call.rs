@@ -1,7 +1,7 @@
 //! Calls of policies as values: what was asked, of whom, and what was answered; and how to ask the same again.
 //!
-//! Holds: a call is everything that its answer depends on. A session of the same component, with the same configuration and
-//! tables, answers the same question with the same bytes.
+//! Holds: a call is everything that its answer depends on, but for the wall clock. A session of the same component, with the
+//! same configuration, limits and tables, answers the same question with the same bytes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use berth_core::policy::{
 };
 use serde::Serialize;
 
+use crate::engine::Limits;
 use crate::session::Called;
 use crate::version::Session;
 
@@ -33,6 +34,8 @@ pub struct Call {
     pub slot: PolicyName,
     /// Configuration of the policy of that name, as it got it; empty where none is loaded.
     pub config: Arc<str>,
+    /// Its limits; the defaults where none is loaded.
+    pub limits: Limits,
     /// Who gave the answer: that policy, or the built-in algorithm of the kind.
     pub by: PolicyRef,
     pub tables: Arc<Tables>,

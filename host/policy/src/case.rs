@@ -111,9 +111,17 @@ impl Trial {
     /// # Errors
     /// If its schema refuses the configuration, or the decision fails.
     pub fn configure(&self, config: &Map<String, Value>) -> Result<Loaded, LoadError> {
+        self.configure_within(config, self.limits)
+    }
+
+    /// The same within other limits.
+    ///
+    /// # Errors
+    /// As [`Trial::configure`].
+    pub(crate) fn configure_within(&self, config: &Map<String, Value>, limits: Limits) -> Result<Loaded, LoadError> {
         let name = self.compiled.description.name.clone();
         let config = Value::Object(config.clone());
-        load::load(&self.runtime, &self.compiled, name, self.file.clone(), &config, self.limits)
+        load::load(&self.runtime, &self.compiled, name, self.file.clone(), &config, limits)
     }
 
     /// Asks one question in a session of its own, exactly as the host would, limits included.

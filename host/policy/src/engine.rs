@@ -23,7 +23,7 @@ const HANDLES: usize = 1_000;
 const START: u64 = 10;
 
 /// What one call of a policy may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Limits {
     /// Fuel of one call: about one unit an instruction.

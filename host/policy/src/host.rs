@@ -142,6 +142,7 @@ impl PolicyHost {
             at_ms: question.now_ms(),
             slot: slot.clone(),
             config: found.map_or_else(|| "".into(), |policy| policy.config_text.clone()),
+            limits: found.map(|policy| policy.limits).unwrap_or_default(),
             by: answer.by.clone(),
             tables: tables.clone(),
             question,

@@ -1,7 +1,7 @@
 //! Recorded calls decided again by another policy, and what would have changed; and recorded calls as cases.
 //!
-//! Holds: a call is put as the host would put it, in a session, with its limits, and the answer is held against the rules;
-//! where the policy gives none that holds, the built-in algorithm stands in for it, as it would have. The result does not
+//! Holds: a call is put as the host would put it, in a session, within the limits that it was recorded with, and the answer is
+//! held against the rules; where the policy gives none that holds, the built-in algorithm stands in for it, as it would have. The result does not
 //! depend on how many threads there are: calls go in blocks of a fixed size, each with a session of its own.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::call::{Answered, Call, Output, Question};
 use crate::case::Trial;
 use crate::compare::{Compared, Measure, compare};
+use crate::engine::Limits;
 use crate::journal::{Recorded, answer_bytes};
 use crate::load::{LoadError, Loaded};
 use crate::session::Slot;
@@ -21,14 +22,17 @@ use crate::session::Slot;
 /// Calls that share a session.
 const BLOCK: usize = 256;
 
+/// What a call was recorded with.
+type As = (Arc<str>, Limits);
+
 /// A policy that decides recorded calls again.
 #[derive(Debug)]
 pub struct Replay<'a> {
     trial: &'a Trial,
-    /// For all calls; where there is none, each call brings its own configuration.
-    fixed: Option<Arc<Loaded>>,
-    /// By the configuration of a call.
-    configured: BTreeMap<Arc<str>, Arc<Loaded>>,
+    /// For all calls; where there is none, each call brings its own.
+    config: Option<Map<String, Value>>,
+    /// By the configuration and the limits of a call.
+    configured: BTreeMap<As, Arc<Loaded>>,
     needs: Vec<Arc<str>>,
 }
 
@@ -105,8 +109,10 @@ impl<'a> Replay<'a> {
     /// If the policy refuses the configuration.
     pub fn new(trial: &'a Trial, config: Option<Map<String, Value>>) -> Result<Self, LoadError> {
         let needs = trial.inspection().description.needs;
-        let fixed = config.map(|config| trial.configure(&config)).transpose()?.map(Arc::new);
-        Ok(Self { trial, fixed, configured: BTreeMap::new(), needs })
+        if let Some(config) = &config {
+            trial.configure(config)?;
+        }
+        Ok(Self { trial, config, configured: BTreeMap::new(), needs })
     }
 
     /// Inputs that the policy needs.
@@ -118,10 +124,10 @@ impl<'a> Replay<'a> {
     /// with the one that it was recorded with where the policy takes it, otherwise with the policy's defaults.
     ///
     /// # Errors
-    /// If the policy takes neither.
+    /// If the policy takes neither, or could not be in force within the limits that the call was recorded with.
     pub fn decide(&mut self, calls: Vec<Recorded>) -> Result<Vec<Replayed>, LoadError> {
         for one in &calls {
-            self.configure(&one.call.config)?;
+            self.configure(&one.call)?;
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut blocks: Vec<Vec<Recorded>> = Vec::new();
@@ -150,25 +156,28 @@ impl<'a> Replay<'a> {
         BLOCK * std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    fn configure(&mut self, recorded: &Arc<str>) -> Result<(), LoadError> {
-        if self.configured.contains_key(recorded) {
+    fn configure(&mut self, call: &Call) -> Result<(), LoadError> {
+        let as_recorded = (call.config.clone(), call.limits);
+        if self.configured.contains_key(&as_recorded) {
             return Ok(());
         }
-        let theirs = || serde_json::from_str(recorded).ok().and_then(|config| self.trial.configure(&config).ok());
-        let policy = match (&self.fixed, theirs) {
-            (Some(fixed), _) => fixed.clone(),
-            (None, theirs) => Arc::new(theirs().map_or_else(|| self.trial.configure(&Map::new()), Ok)?),
+        let within = |config: &Map<String, Value>| self.trial.configure_within(config, call.limits);
+        let theirs = || serde_json::from_str(&call.config).ok().and_then(|config| within(&config).ok());
+        let policy = match &self.config {
+            Some(config) => within(config)?,
+            None => theirs().map_or_else(|| within(&Map::new()), Ok)?,
         };
-        self.configured.insert(recorded.clone(), policy);
+        self.configured.insert(as_recorded, Arc::new(policy));
         Ok(())
     }
 
     fn block(&self, block: Vec<Recorded>) -> Vec<Replayed> {
-        let mut slots: BTreeMap<Arc<str>, Slot> = BTreeMap::new();
+        let mut slots: BTreeMap<As, Slot> = BTreeMap::new();
         let mut replayed = Vec::with_capacity(block.len());
         for recorded in block {
-            let Some(policy) = self.configured.get(&recorded.call.config) else { continue };
-            let slot = slots.entry(recorded.call.config.clone()).or_default();
+            let as_recorded = (recorded.call.config.clone(), recorded.call.limits);
+            let Some(policy) = self.configured.get(&as_recorded) else { continue };
+            let slot = slots.entry(as_recorded).or_default();
             replayed.push(self.again(policy, slot, recorded));
         }
         replayed

@@ -20,8 +20,9 @@ use crate::run::fleet::RECORDS;
 /// Decide recorded calls again with another policy, and show what would have changed
 ///
 /// A controller records every call of a policy in its data directory. This reads the records, also while the controller
-/// runs, and changes nothing. Each call is put to the policy as a controller would, in sessions and with limits, and the
-/// answer is held against the same rules. Each call is decided by itself, on the fleet as it was then.
+/// runs, and changes nothing. Each call is put to the policy as a controller would, in sessions, within the limits of the
+/// policy that was asked, and the answer is held against the same rules; only time is not limited, so that the result does
+/// not depend on the machine. Each call is decided by itself, on the fleet as it was then.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -147,23 +148,14 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let config = args.config.as_deref().map(config).transpose()?;
     let mut replay = Replay::new(&trial, config).map_err(refused)?;
     let mut records = args.which.open()?;
-    let skip = match args.limit {
-        Some(limit) => args.which.open()?.filter(|one| args.which.means(Some(kind), one)).count().saturating_sub(limit),
-        None => 0,
-    };
+    let means = |one: &Recorded| args.which.means(Some(kind), one);
+    if let Some(limit) = args.limit {
+        records.keep_newest(limit, means);
+    }
     let (mut totals, mut largest) = (Totals::default(), Vec::new());
-    let (begun, mut told, mut skipped) = (Instant::now(), Instant::now(), 0);
+    let (begun, mut told) = (Instant::now(), Instant::now());
     loop {
-        let mut block = Vec::new();
-        for one in records.by_ref().filter(|one| args.which.means(Some(kind), one)) {
-            skipped += 1;
-            if skipped > skip {
-                block.push(one);
-            }
-            if block.len() == Replay::round() {
-                break;
-            }
-        }
+        let block: Vec<Recorded> = records.by_ref().filter(means).take(Replay::round()).collect();
         if block.is_empty() {
             break;
         }

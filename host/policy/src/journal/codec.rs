@@ -15,6 +15,7 @@ use berth_core::policy::{
 use berth_core::workload::Division;
 
 use crate::call::{Call, Output, Question};
+use crate::engine::Limits;
 
 const PROBLEMS: [ProblemCode; 3] = [ProblemCode::NoRoom, ProblemCode::NoCandidate, ProblemCode::Unsupported];
 const HOLDS: [HoldCode; 4] = [HoldCode::NoRoom, HoldCode::Quota, HoldCode::Behind, HoldCode::TooLarge];
@@ -29,6 +30,18 @@ pub(super) struct Who {
     pub(super) slot: PolicyName,
     pub(super) config: Arc<str>,
     pub(super) by: PolicyRef,
+    pub(super) limits: Limits,
+}
+
+impl Who {
+    pub(super) fn of(call: &Call) -> Self {
+        let Call { slot, config, limits, by, .. } = call;
+        Self { slot: slot.clone(), config: config.clone(), limits: *limits, by: by.clone() }
+    }
+
+    pub(super) fn is_of(&self, call: &Call) -> bool {
+        (&self.by, &self.slot, &self.config, self.limits) == (&call.by, &call.slot, &call.config, call.limits)
+    }
 }
 
 /// A call without what its file has in tables.
@@ -46,9 +59,9 @@ pub(super) struct Bare {
 
 impl Bare {
     pub(super) fn with(self, who: &Who, tables: &Arc<Tables>) -> Call {
-        let Who { slot, config, by } = who.clone();
+        let Who { slot, config, limits, by } = who.clone();
         let Self { number, at_ms, question, answer, fuel, failed, .. } = self;
-        Call { number, at_ms, slot, config, by, tables: tables.clone(), question, answer, fuel, failed }
+        Call { number, at_ms, slot, config, limits, by, tables: tables.clone(), question, answer, fuel, failed }
     }
 }
 
@@ -218,13 +231,26 @@ pub(super) fn encode_who(row: u64, who: &Who) -> Vec<u8> {
     out.owned(who.slot.as_str());
     out.text(&who.config);
     out.policy(&who.by);
+    let Limits { fuel, deadline_ms, memory_bytes, file_bytes } = who.limits;
+    [fuel, deadline_ms, memory_bytes as u64, file_bytes].into_iter().for_each(|limit| out.number(limit));
     out.finish()
 }
 
 pub(super) fn decode_who(bytes: &[u8]) -> Option<(u64, Who)> {
     let from = &mut In::new(bytes)?;
     let row = from.number()?;
-    let who = Who { slot: PolicyName::new(from.text()?), config: from.text()?, by: from.policy()? };
+    let (slot, config, by) = (PolicyName::new(from.text()?), from.text()?, from.policy()?);
+    // Earlier records do not say what the limits were.
+    let limits = match from.end() {
+        Some(()) => Limits::default(),
+        None => Limits {
+            fuel: from.number()?,
+            deadline_ms: from.number()?,
+            memory_bytes: usize::try_from(from.number()?).ok()?,
+            file_bytes: from.number()?,
+        },
+    };
+    let who = Who { slot, config, by, limits };
     from.end()?;
     Some((row, who))
 }

@@ -84,6 +84,23 @@ impl Reader {
         self
     }
 
+    /// Leaves out all but the newest calls that are meant, so many at the most. Reads backwards, and no more files than it
+    /// takes.
+    pub fn keep_newest(&mut self, most: usize, means: impl Fn(&Recorded) -> bool) {
+        let mut kept = VecDeque::new();
+        while kept.len() < most
+            && let Some(file) = self.files.pop_back()
+        {
+            let mut calls = read(&file, &mut self.faults);
+            calls.retain(|one| one.call.at_ms >= self.from_ms && means(one));
+            let spare = (kept.len() + calls.len()).saturating_sub(most);
+            calls.drain(..spare);
+            calls.into_iter().rev().for_each(|call| kept.push_front(call));
+        }
+        self.files.clear();
+        self.calls = kept;
+    }
+
     /// What was skipped so far.
     pub fn faults(&self) -> &Faults {
         &self.faults

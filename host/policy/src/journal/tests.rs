@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::call::Output;
+use crate::engine::Limits;
 
 fn name() -> impl Strategy<Value = Arc<str>> {
     prop::sample::select(vec!["", "a", "default", "wörker", "a longer name"]).prop_map(Arc::from)
@@ -217,12 +218,19 @@ fn by() -> impl Strategy<Value = PolicyRef> {
 
 fn call() -> impl Strategy<Value = Call> {
     let failed = prop::option::of((by(), ".{0,20}"));
-    ((any::<(u64, u64, u64)>(), name(), name()), by(), tables(), asked(), failed).prop_map(
-        |(((number, at_ms, fuel), slot, config), by, tables, (question, answer), failed)| Call {
+    let limits = any::<(u64, u64, usize, u64)>().prop_map(|(fuel, deadline_ms, memory_bytes, file_bytes)| Limits {
+        fuel,
+        deadline_ms,
+        memory_bytes,
+        file_bytes,
+    });
+    ((any::<(u64, u64, u64)>(), name(), name(), limits), by(), tables(), asked(), failed).prop_map(
+        |(((number, at_ms, fuel), slot, config, limits), by, tables, (question, answer), failed)| Call {
             number,
             at_ms,
             slot: PolicyName::new(slot),
             config,
+            limits,
             by,
             tables: Arc::new(tables),
             question,
@@ -295,6 +303,7 @@ fn placement(number: u64, at_ms: u64, n: u32) -> Call {
         at_ms,
         slot: "cost".into(),
         config: "{}".into(),
+        limits: Limits::default(),
         by,
         tables: fleet(n),
         answer: native::place("cost", &request, &candidates).map(Output::Placement),
@@ -332,9 +341,8 @@ proptest! {
 
     #[test]
     fn what_is_read_is_what_was_written(calls in prop::collection::vec(call(), 1..4)) {
-        let who = |call: &Call| codec::Who { slot: call.slot.clone(), config: call.config.clone(), by: call.by.clone() };
         for call in &calls {
-            let (row, asked) = codec::decode_who(&codec::encode_who(3, &who(call))).unwrap();
+            let (row, asked) = codec::decode_who(&codec::encode_who(3, &codec::Who::of(call))).unwrap();
             prop_assert_eq!(row, 3);
             let (row, tables) = codec::decode_tables(&codec::encode_tables(5, &call.tables)).unwrap();
             prop_assert_eq!((row, &tables), (5, &*call.tables));
@@ -353,6 +361,44 @@ proptest! {
         let mut faults = Faults::default();
         prop_assert!(reader::calls(Path::new("x"), &bytes, &mut faults).is_empty());
     }
+}
+
+#[test]
+fn records_that_do_not_say_what_the_limits_were_had_the_defaults() {
+    let who = codec::Who::of(&placement(1, 1, 1));
+    let bytes = codec::encode_who(7, &who);
+    let mut limits = berth_core::columns::Writer::default();
+    let Limits { fuel, deadline_ms, memory_bytes, file_bytes } = who.limits;
+    [fuel, deadline_ms, memory_bytes as u64, file_bytes].into_iter().for_each(|limit| limits.number(limit));
+    let old = bytes.strip_suffix(limits.0.as_slice()).unwrap();
+    assert_eq!(codec::decode_who(old), Some((7, who)));
+    assert_eq!(codec::decode_who(&bytes[..bytes.len() - 1]), None);
+}
+
+#[test]
+fn the_newest_calls_are_found_from_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(JournalSettings { age_ms: 160, ..settings(folder.path()) }).unwrap();
+    let mut listener = journal.listener();
+    // A file has a sixteenth of the age.
+    (1..=100).for_each(|number| listener.called(&Arc::new(placement(number, number, 3))));
+    drop(journal);
+    assert!(segments(folder.path()).unwrap().len() > 8);
+    let newest = |most: usize, from: u64| {
+        let mut reader = Reader::open(folder.path()).unwrap().from(from);
+        reader.keep_newest(most, |one| one.call.number % 10 == 0);
+        reader.map(|one| one.call.number).collect::<Vec<u64>>()
+    };
+    assert_eq!(newest(3, 0), [80, 90, 100]);
+    assert_eq!(newest(3, 85), [90, 100]);
+    assert_eq!(newest(99, 0), [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+    assert!(newest(0, 0).is_empty());
+    // What is older than it takes is not even looked at.
+    let oldest = segments(folder.path()).unwrap().remove(0);
+    std::fs::write(&oldest.path, "damaged").unwrap();
+    let mut reader = Reader::open(folder.path()).unwrap();
+    reader.keep_newest(9, |one| one.call.number % 10 == 0);
+    assert_eq!((reader.by_ref().count(), reader.faults().count), (9, 0));
 }
 
 #[test]

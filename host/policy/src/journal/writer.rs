@@ -96,11 +96,10 @@ impl Writer {
     /// The row of who was asked, and a frame where it is new.
     fn who(&mut self, call: &Call) -> (u64, Option<(u8, Vec<u8>)>) {
         let Some(open) = &mut self.now else { return (0, None) };
-        let same = |who: &Who| who.by == call.by && who.slot == call.slot && who.config == call.config;
-        if let Some(row) = open.who.iter().position(same) {
+        if let Some(row) = open.who.iter().position(|who| who.is_of(call)) {
             return (row as u64, None);
         }
-        let who = Who { slot: call.slot.clone(), config: call.config.clone(), by: call.by.clone() };
+        let who = Who::of(call);
         let row = open.who.len() as u64;
         let content = codec::encode_who(row, &who);
         open.who.push(who);

@@ -108,6 +108,41 @@ fn the_same_policy_gives_the_same_bytes_for_all_kinds() {
 }
 
 #[test]
+fn a_call_is_decided_again_within_the_limits_that_it_was_recorded_with() {
+    let names: Vec<String> = (0..200).map(|row| format!("c{row}")).collect();
+    let tables = tables(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut candidates = cases::candidates(&vec![1; 200]);
+    candidates.elastic = vec![5; 200];
+    candidates.price = (0..200).map(|row| f64::from(row % 7)).collect();
+    let large = berth_core::policy::Request { now_ms: 2, ..cases::request(Division::Free, 300) };
+    let ask = |fuel: u64| {
+        let mut home = Home::new();
+        home.copy(&builtin("weighted.wasm"), "weighted.wasm");
+        let limits = format!("limits = {{ fuel = {fuel}, memory-mib = 64 }}");
+        home.write("policies.toml", format!("[placement]\nFree = \"weighted\"\n[policy.weighted]\n{limits}\n"));
+        home.scan();
+        let folder = tempfile::tempdir().unwrap();
+        let kept = journal(folder.path());
+        home.host.listen(kept.listener());
+        home.host.place(None, &tables, &large, &candidates);
+        home.host.place(None, &tables, &request("", 3), &room());
+        drop(kept);
+        let calls: Vec<Recorded> = Records::open(folder.path()).unwrap().collect();
+        assert_eq!((calls.len(), calls[0].call.limits.fuel, calls[0].call.limits.memory_bytes), (2, fuel, 64 << 20));
+        calls
+    };
+    let plenty = ask(1_000_000_000);
+    assert!(plenty[0].call.failed.is_none());
+    // With half of it the call fails, and the built-in algorithm decides another way.
+    let short = ask(plenty[0].call.fuel / 2);
+    assert!(short[0].call.failed.as_ref().is_some_and(|(_, why)| why.contains("fuel")), "{:?}", short[0].call.failed);
+    assert_ne!(short[0].call.answer, plenty[0].call.answer);
+    let (replayed, totals) = replay(&builtin("weighted.wasm"), [short, plenty].concat());
+    assert_eq!((totals.calls, totals.identical, totals.failed), (4, 4, 1));
+    assert!(replayed[0].failed.as_ref().is_some_and(|why| why.contains("fuel")));
+}
+
+#[test]
 fn another_policy_shows_what_would_have_changed() {
     let (_folder, calls) = recorded();
     let placed: Vec<Recorded> = calls.into_iter().filter(|one| one.call.question.kind() == Kind::Placement).collect();
