@@ -8,6 +8,7 @@ mod pattern;
 mod registry;
 mod script;
 mod secrets;
+mod signatures;
 
 macro_rules! scripts {
     ($($name:ident,)*) => {
@@ -31,5 +32,6 @@ scripts! {
     replay,
     running,
     stuck,
+    trust,
     usage,
 }

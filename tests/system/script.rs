@@ -130,6 +130,7 @@ impl Stage {
         command.current_dir(self.folder.path()).stdout(out.try_clone().unwrap()).stderr(out.try_clone().unwrap());
         command
             .env_remove("BERTH_TOKEN")
+            .env_remove("BERTH_POLICY_KEY")
             .env_remove("RUST_LOG")
             .env("BERTH_SERVER", self.server.as_deref().unwrap_or("http://127.0.0.1:9"));
         let stdin = arguments.iter().position(|word| *word == "<");

@@ -64,6 +64,14 @@ pub(crate) struct ServerArgs {
     pub(crate) token_file: Option<std::path::PathBuf>,
 }
 
+/// Whose policies are loaded, for all commands that load a folder of them, or check one as a controller would.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrustArgs {
+    /// Load only policies that this public key signed, beside the built-in ones; may repeat, and then any of the keys will do
+    #[arg(long, env = "BERTH_POLICY_KEY", value_name = "FILE", value_delimiter = ',')]
+    pub(crate) policy_key: Vec<std::path::PathBuf>,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

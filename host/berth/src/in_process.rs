@@ -82,6 +82,7 @@ impl InProcess {
             fleet: Fleet::Example,
             data_dir,
             policies: Some(policies),
+            trust: None,
             api: open.clone(),
             speed: 0.0,
             until_settled: false,

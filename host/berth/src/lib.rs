@@ -9,6 +9,7 @@ mod cmd;
 mod fail;
 mod in_process;
 mod output;
+mod private;
 mod registry;
 mod run;
 mod server;

@@ -4,17 +4,15 @@
 //! and no `Debug` shows one. The controller keeps digests alone, and looks at all of them, whatever it finds.
 
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::fail::hinted;
+use crate::private::{self, What};
 
-/// A file that is longer holds something else.
-const LARGEST_FILE: u64 = 64 << 10;
 const SHORTEST: usize = 16;
 const LONGEST: usize = 1024;
 
@@ -44,25 +42,15 @@ impl Token {
 const MEND: &str =
     "write one token a line into it, of at least 16 letters and digits each, such as `openssl rand -hex 32` gives";
 
+const TOKENS: What = What { kind: "token file", mend: MEND, leaked: "make new tokens" };
+
 /// The tokens of a file: one a line; empty lines and lines that begin with `#` are left out.
 ///
 /// # Errors
 /// If the file cannot be read, others can read or change it, or it holds no token or a line that is none.
 pub(crate) fn read_file(file: &Path) -> anyhow::Result<Vec<Token>> {
     let name = file.display();
-    let unreadable = || hinted(format!("the token file {name} cannot be read"), "");
-    let mut opened = std::fs::File::open(file).with_context(unreadable)?;
-    // Of the file that was opened, so that it cannot be exchanged in between.
-    let mode = std::os::unix::fs::PermissionsExt::mode(&opened.metadata().with_context(unreadable)?.permissions());
-    if mode & 0o027 != 0 {
-        let message = format!("the token file {name} is open to others (mode {:03o})", mode & 0o777);
-        return Err(hinted(message, format!("chmod 600 {name}; if others had a look, make new tokens")).into());
-    }
-    let mut text = String::new();
-    Read::take(&mut opened, LARGEST_FILE + 1).read_to_string(&mut text).with_context(unreadable)?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(hinted(format!("{name} is too large for a token file"), MEND).into());
-    }
+    let text = private::read(file, TOKENS)?;
     let mut tokens = Vec::new();
     for (index, line) in text.lines().enumerate().map(|(index, line)| (index, line.trim())) {
         if line.is_empty() || line.starts_with('#') {

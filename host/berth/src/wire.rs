@@ -144,6 +144,9 @@ pub(crate) struct PolicyRow {
     pub(crate) kind: Option<String>,
     pub(crate) version: String,
     pub(crate) digest: String,
+    /// Id of the key that signed it, where only signed policies are loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_by: Option<String>,
     pub(crate) file: String,
     /// `active`, `taken-out`, `shadow`, `canary`, `went-back` or `refused`.
     pub(crate) state: String,
@@ -185,6 +188,7 @@ impl From<PolicyStatus> for PolicyRow {
             kind: status.kind.map(|kind| kind.as_str().to_owned()),
             version: status.version,
             digest: status.digest,
+            signed_by: status.signed_by,
             file: status.file,
             state: status.state.as_str().to_owned(),
             reason: status.reason,

@@ -12,6 +12,7 @@ use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, Description, LoadError, Loaded};
 use crate::session::{CallError, Slot};
 use crate::stats::Failure;
+use crate::trust::{KeyId, Trust};
 
 /// What a policy is asked. `request` and `candidates` go to a placement policy, `queue` to a gang policy and `state` to a
 /// migration policy; exactly what its kind needs must be there.
@@ -70,6 +71,9 @@ pub struct Inspection {
     pub imports: Vec<String>,
     pub digest: Arc<str>,
     pub bytes: u64,
+    /// Who signed it, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<KeyId>,
 }
 
 /// A policy file that was compiled and described, to be asked as often as one likes.
@@ -78,6 +82,7 @@ pub struct Trial {
     runtime: Runtime,
     file: PathBuf,
     compiled: Compiled,
+    signed_by: Option<KeyId>,
     limits: Limits,
 }
 
@@ -85,7 +90,17 @@ impl Trial {
     /// # Errors
     /// Why the file would not be loaded. Configuration and probe come later, see [`Trial::configure`].
     pub fn open(runtime: &Runtime, file: &Path) -> Result<Self, LoadError> {
-        Self::of(runtime, file, &load::read(file, Limits::default().file_bytes)?)
+        Self::open_trusted(runtime, file, None)
+    }
+
+    /// As a controller that loads only what is trusted.
+    ///
+    /// # Errors
+    /// As [`Trial::open`], or why it is not trusted.
+    pub fn open_trusted(runtime: &Runtime, file: &Path, trust: Option<&Trust>) -> Result<Self, LoadError> {
+        let bytes = load::read(file, Limits::default().file_bytes)?;
+        let signed_by = trust.map(|trust| trust.check(file, &bytes)).transpose()?.flatten();
+        Ok(Self { signed_by, ..Self::of(runtime, file, &bytes)? })
     }
 
     /// A component that is in memory; `file` says what it is called.
@@ -95,7 +110,7 @@ impl Trial {
     pub fn of(runtime: &Runtime, file: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let limits = Limits::default();
         let compiled = load::compile(runtime, bytes, &limits)?;
-        Ok(Self { runtime: runtime.clone(), file: file.to_owned(), compiled, limits })
+        Ok(Self { runtime: runtime.clone(), file: file.to_owned(), compiled, signed_by: None, limits })
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -103,7 +118,7 @@ impl Trial {
     }
 
     pub fn inspection(&self) -> Inspection {
-        self.compiled.inspection()
+        Inspection { signed_by: self.signed_by.clone(), ..self.compiled.inspection() }
     }
 
     /// Configures the policy and lets it take its first decision, as a controller does before a policy is in force.
@@ -138,12 +153,12 @@ impl Trial {
     }
 }
 
-/// Describes a policy file.
+/// Describes a policy file, as a controller sees it that loads only what is trusted, or anything.
 ///
 /// # Errors
 /// Why it would not be loaded.
-pub fn inspect(runtime: &Runtime, file: &Path) -> Result<Inspection, LoadError> {
-    Trial::open(runtime, file).map(|trial| trial.inspection())
+pub fn inspect(runtime: &Runtime, file: &Path, trust: Option<&Trust>) -> Result<Inspection, LoadError> {
+    Trial::open_trusted(runtime, file, trust).map(|trial| trial.inspection())
 }
 
 /// Asks a policy file one question, exactly as the host would, limits included.

@@ -19,6 +19,7 @@ use crate::engine::{Limits, Runtime};
 use crate::load::{self, Compiled, LoadError, Loaded};
 use crate::set::{Bindings, PolicySet, Refusal};
 use crate::slots::{Besides, Canary, Guard};
+use crate::trust::{KeyId, Trust};
 
 /// The set in force, shared by those who load, those who decide and those who look.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,8 @@ impl Scan {
 pub struct Directory {
     path: PathBuf,
     runtime: Runtime,
+    /// What may be loaded; anything where there is none.
+    trust: Option<Trust>,
     current: Current,
     /// Compiled components by digest, or why there is none, so that a file is compiled once.
     compiled: BTreeMap<Arc<str>, Result<Arc<Compiled>, LoadError>>,
@@ -83,7 +86,14 @@ enum Presence {
 }
 
 /// A file's digest, empty where it cannot be read, and what came of compiling it.
-type Met = (Arc<str>, Result<Arc<Compiled>, LoadError>);
+type Met = (Arc<str>, Result<Vouched, LoadError>);
+
+/// A component, and who signed it where somebody had to.
+#[derive(Clone, Debug)]
+struct Vouched {
+    compiled: Arc<Compiled>,
+    signed_by: Option<KeyId>,
+}
 
 /// One policy as the directory wants it.
 struct Wanted {
@@ -97,12 +107,19 @@ impl Directory {
         Self {
             path: path.into(),
             runtime,
+            trust: None,
             current: Current::default(),
             compiled: BTreeMap::new(),
             met: BTreeMap::new(),
             missing: BTreeSet::new(),
             config: Presence::Absent,
         }
+    }
+
+    /// From now on nothing is loaded but what is trusted; with `None` any policy is.
+    #[must_use]
+    pub fn with_trust(self, trust: Option<Trust>) -> Self {
+        Self { trust, ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -122,12 +139,13 @@ impl Directory {
         self.current.get()
     }
 
-    /// What a component says of itself. It is not loaded; the next scan does not compile these bytes again.
+    /// What a component says of itself, whether it is trusted or not. It is not loaded; the next scan does not compile these
+    /// bytes again.
     ///
     /// # Errors
     /// Why it would not be loaded.
     pub fn inspect(&mut self, component: &[u8]) -> Result<Inspection, LoadError> {
-        let (_, compiled) = self.compile_bytes(component, &Limits::default());
+        let compiled = self.compile_bytes(&load::digest(component), component, &Limits::default());
         compiled.map(|compiled| compiled.inspection())
     }
 
@@ -284,7 +302,7 @@ impl Directory {
             }
             _ => result,
         };
-        let loaded = result.and_then(|compiled| self.load(was, name.clone(), &compiled, &wanted));
+        let loaded = result.and_then(|vouched| self.load(was, name.clone(), vouched, &wanted));
         match loaded {
             Ok(policy) => {
                 policies.insert(name.clone(), policy);
@@ -320,9 +338,9 @@ impl Directory {
             let reason = message(reason);
             refused.push(Refusal { name: stem.clone(), file: path.clone(), digest: digest.clone(), reason });
         };
-        let loaded = result.and_then(|compiled| {
-            let name = compiled.description.name.clone();
-            self.load(before.policies.get(&name), name, &compiled, &wanted)
+        let loaded = result.and_then(|vouched| {
+            let name = vouched.compiled.description.name.clone();
+            self.load(before.policies.get(&name), name, vouched, &wanted)
         });
         match loaded {
             Ok(policy) => match policies.get(&policy.name) {
@@ -349,7 +367,7 @@ impl Directory {
     fn claim(&mut self, before: &PolicySet, file: &str) -> (bool, bool) {
         let path = self.path.join(file);
         let (_, compiled) = self.compile(&path, &Limits::default());
-        let Ok(compiled) = compiled else { return (true, true) };
+        let Ok(Vouched { compiled, .. }) = compiled else { return (true, true) };
         let name = &compiled.description.name;
         let had = before.policies.get(name).is_some_and(|policy| policy.file == path);
         (file.trim_end_matches(".wasm") != name.as_str(), !had)
@@ -361,35 +379,47 @@ impl Directory {
             return met.clone();
         }
         let met = match load::read(file, limits.file_bytes) {
-            Ok(bytes) => self.compile_bytes(&bytes, limits),
+            Ok(bytes) => self.compile_trusted(file, &bytes, limits),
             Err(error) => ("".into(), Err(error)),
         };
         self.met.insert(key, met.clone());
         met
     }
 
-    fn compile_bytes(&mut self, bytes: &[u8], limits: &Limits) -> Met {
-        let digest = load::digest(bytes);
-        if let Some(compiled) = self.compiled.get(&digest) {
-            return (digest, compiled.clone());
+    /// Compiles a file's bytes, if they are trusted. That is looked at each time, since signatures come and go.
+    fn compile_trusted(&mut self, file: &Path, bytes: &[u8], limits: &Limits) -> Met {
+        let hash = load::hash(bytes);
+        let digest = load::hex(&hash);
+        let signed_by = match self.trust.as_ref().map(|trust| trust.check_hash(file, &hash)).transpose() {
+            Ok(signed_by) => signed_by.flatten(),
+            Err(untrusted) => return (digest, Err(untrusted.into())),
+        };
+        let compiled = self.compile_bytes(&digest, bytes, limits);
+        (digest, compiled.map(|compiled| Vouched { compiled, signed_by }))
+    }
+
+    fn compile_bytes(&mut self, digest: &Arc<str>, bytes: &[u8], limits: &Limits) -> Result<Arc<Compiled>, LoadError> {
+        if let Some(compiled) = self.compiled.get(digest) {
+            return compiled.clone();
         }
         let compiled = load::compile(&self.runtime, bytes, limits).map(Arc::new);
         // What `describe` does is limited by time too, and may go better another time; all else would only fail again.
         if !matches!(compiled, Err(LoadError::Describe(_))) {
             self.compiled.insert(digest.clone(), compiled.clone());
         }
-        (digest, compiled)
+        compiled
     }
 
     fn load(
         &self,
         was: Option<&Arc<Loaded>>,
         name: PolicyName,
-        compiled: &Compiled,
+        Vouched { compiled, signed_by }: Vouched,
         wanted: &Wanted,
     ) -> Result<Arc<Loaded>, LoadError> {
         let unchanged = |was: &&Arc<Loaded>| {
             was.by.digest == compiled.digest
+                && was.signed_by == signed_by
                 && was.config == wanted.config
                 && was.limits == wanted.limits
                 && was.file == wanted.file
@@ -397,7 +427,10 @@ impl Directory {
         if let Some(was) = was.filter(unchanged) {
             return Ok(was.clone());
         }
-        load::load(&self.runtime, compiled, name, wanted.file.clone(), &wanted.config, wanted.limits).map(Arc::new)
+        let mut loaded =
+            load::load(&self.runtime, &compiled, name, wanted.file.clone(), &wanted.config, wanted.limits)?;
+        loaded.signed_by = signed_by;
+        Ok(Arc::new(loaded))
     }
 }
 

@@ -4,7 +4,7 @@
 //! own types, answers in the same, and never a failure. The way of a policy through this crate:
 //!
 //! ```text
-//! watch -> directory -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> version -> v0_1
+//! watch -> directory -> trust -> load (compile, check, describe, configure, probe) -> set -> host (sessions, breaker) -> version -> v0_1
 //! ```
 
 mod bench;
@@ -30,6 +30,7 @@ mod session;
 mod set;
 mod slots;
 mod stats;
+mod trust;
 mod v0_1;
 mod version;
 mod watch;
@@ -51,4 +52,5 @@ pub use replay::{Replay, Replayed, Seat, Totals};
 pub use set::{Bindings, PolicySet, Refusal};
 pub use slots::{Besides, Canary, Guard};
 pub use stats::{Failure, PolicyState, PolicyStatus};
+pub use trust::{KeyError, KeyId, Keys, PrivateKey, Signature, Trust, Untrusted, signature_file};
 pub use watch::Watch;

@@ -22,6 +22,7 @@ use crate::config::is_name;
 use crate::engine::{Limits, Runtime, failure};
 use crate::probe;
 use crate::stats::Stats;
+use crate::trust::{KeyId, Untrusted};
 use crate::version::{self, Adapter, Prepared};
 
 /// Inputs that a policy may name.
@@ -32,6 +33,8 @@ const MAX_NEEDS: usize = 64;
 pub enum LoadError {
     #[error("it cannot be read")]
     Read(#[source] Arc<std::io::Error>),
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error("it has more than {limit} bytes; raise `max-file-mib` in its limits if that is meant")]
     TooLarge { limit: u64 },
     #[error("its digest is sha256:{found}, and sha256:{wanted} is wanted")]
@@ -105,6 +108,7 @@ impl Compiled {
             imports: self.imports.clone(),
             digest: self.digest.clone(),
             bytes: self.bytes,
+            signed_by: None,
         }
     }
 }
@@ -123,6 +127,8 @@ pub struct Loaded {
     pub description: Description,
     /// Who decides, for records.
     pub by: PolicyRef,
+    /// Who signed it; `None` where nobody had to.
+    pub signed_by: Option<KeyId>,
     pub config: Value,
     /// `config` as the guest gets it.
     pub(crate) config_text: Arc<str>,
@@ -145,6 +151,7 @@ impl Loaded {
             file: self.file.clone(),
             description: self.description.clone(),
             by: self.by.clone(),
+            signed_by: self.signed_by.clone(),
             config: self.config.clone(),
             config_text: self.config_text.clone(),
             limits: self.limits,
@@ -158,22 +165,32 @@ impl Loaded {
     }
 }
 
-/// Reads a whole file of at most `limit` bytes.
+/// Reads a whole component of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let cannot = |error: std::io::Error| LoadError::Read(Arc::new(error));
-    let file = std::fs::File::open(path).map_err(cannot)?;
+    let bytes = read_at_most(path, limit).map_err(|error| LoadError::Read(Arc::new(error)))?;
+    bytes.ok_or(LoadError::TooLarge { limit })
+}
+
+/// Reads a whole file; `None` where it has more than `limit` bytes.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > limit {
-        return Err(LoadError::TooLarge { limit });
-    }
-    Ok(bytes)
+    std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// SHA-256.
+pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// In hexadecimal.
+pub(crate) fn hex(hash: &[u8; 32]) -> Arc<str> {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 /// SHA-256 in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> Arc<str> {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    hex(&hash(bytes))
 }
 
 /// Compiles a component, checks its imports and exports, and asks it what it is.
@@ -316,6 +333,7 @@ pub(crate) fn load(
         file,
         description: compiled.description.clone(),
         by,
+        signed_by: None,
         config_text: config.to_string().into(),
         config: config.clone(),
         limits,

@@ -77,6 +77,9 @@ pub struct PolicyStatus {
     pub version: String,
     /// SHA-256 of the file; empty where it could not be read.
     pub digest: String,
+    /// Id of the key that signed it, where only signed policies are loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     pub file: String,
     pub state: PolicyState,
     /// Why it is refused, taken out or went back.

@@ -10,6 +10,7 @@ mod token;
 mod transport;
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -84,12 +85,15 @@ fn a_signature_goes_with_its_component() {
     let Some(registry) = Registry::open() else { return };
     let desk = Desk::new();
     let (reference, signature) = (format!("{}/cost:1.0", registry.host), "policies/cost.wasm.sig");
+    desk.key("ours");
+    desk.sign(COST, "ours");
+    let text = String::from_utf8(desk.read(signature)).unwrap();
     // As `openssl base64` breaks it into lines.
-    desk.write(signature, "MEUCIQDc6vC4mXq0\nYx8=\n");
+    desk.write(signature, format!("{}\n{}", &text[..64], &text[64..]));
     assert_eq!(desk.push(COST, &reference)["signature"], signature);
     fs::remove_file(desk.path(signature)).unwrap();
     assert_eq!(desk.pull(&reference).json()["signature"], signature);
-    assert_eq!(desk.read(signature), b"MEUCIQDc6vC4mXq0Yx8=\n");
+    assert_eq!(desk.read(signature), text.as_bytes());
     // One that belongs to other bytes does not stay beside these.
     let unsigned = format!("{}/cost:1.1", registry.host);
     desk.write("other/cost.wasm", desk.another(COST, "1.1"));
@@ -97,6 +101,50 @@ fn a_signature_goes_with_its_component() {
     assert_eq!(desk.pull(&unsigned).json()["signature"], Value::Null);
     assert!(!desk.path(signature).exists());
     // What is no signature is not pushed.
-    desk.write("other/cost.wasm.sig", "{\"a\": 1}");
-    desk.berth(&["policy", "push", "other/cost.wasm", &unsigned]).refused(&["cost.wasm.sig", "base64"]);
+    for no_signature in ["{\"a\": 1}", "MEUCIQDc6vC4mXq0Yx8="] {
+        desk.write("other/cost.wasm.sig", no_signature);
+        let says = ["cost.wasm.sig is no signature", "berth policy sign"];
+        desk.berth(&["policy", "push", "other/cost.wasm", &unsigned]).refused(&says);
+    }
+}
+
+#[test]
+fn what_no_known_key_signed_is_not_pulled() {
+    let Some(registry) = Registry::open() else { return };
+    let desk = Desk::new();
+    let id = desk.key("ours");
+    desk.key("others");
+    // Other bytes than those that are built in, and so known.
+    desk.write("other/cost.wasm", desk.another(COST, "1.1"));
+    let push = |tag: &str| {
+        let reference = format!("{}/cost:{tag}", registry.host);
+        desk.push("other/cost.wasm", &reference);
+        reference
+    };
+    let unsigned = push("unsigned");
+    desk.sign("other/cost.wasm", "others");
+    let foreign = push("foreign");
+    desk.sign("other/cost.wasm", "ours");
+    let good = push("good");
+
+    let before = desk.files("policies");
+    for (reference, says) in [(&unsigned, "it is not signed"), (&foreign, "is no signature of it by a known key")] {
+        desk.berth(&["policy", "pull", reference, "--policy-key", "ours.pub"]).refused(&[says, "is refused"]);
+        let out = ["policy", "pull", reference, "--policy-key", "ours.pub", "--out", "out.wasm"];
+        desk.berth(&out).refused(&[says, "is refused"]);
+    }
+    assert!(desk.files("policies") == before && !desk.path("out.wasm").exists(), "nothing is changed");
+
+    let pulled = desk.berth(&["policy", "pull", &good, "--policy-key", "ours.pub", "-o", "json"]).json();
+    assert_eq!((&pulled["signedBy"], &pulled["file"]), (&json!(id), &json!(COST)));
+    assert!(desk.berth(&["policy", "verify", COST, "--policy-key", "ours.pub"]).done);
+    // Nobody has to sign what is built in, and who knows no key takes all.
+    let built_in = format!("{}/cost:built-in", registry.host);
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/cost.wasm"), desk.path("other/cost.wasm"))
+        .unwrap();
+    fs::remove_file(desk.path("other/cost.wasm.sig")).unwrap();
+    desk.push("other/cost.wasm", &built_in);
+    let pulled = desk.berth(&["policy", "pull", &built_in, "--policy-key", "ours.pub", "-o", "json"]).json();
+    assert_eq!((&pulled["signedBy"], &pulled["signature"]), (&Value::Null, &Value::Null));
+    assert!(desk.pull(&unsigned).json()["signedBy"].is_null());
 }

@@ -185,6 +185,7 @@ impl Desk {
             .env("RUST_LOG", "trace")
             .env_remove("DOCKER_CONFIG")
             .env_remove("BERTH_TOKEN")
+            .env_remove("BERTH_POLICY_KEY")
             .stdin(Stdio::null());
         command
     }
@@ -209,6 +210,17 @@ impl Desk {
 
     pub(super) fn pull(&self, reference: &str) -> Said {
         self.berth(&["policy", "pull", reference, "-o", "json"])
+    }
+
+    /// Makes a pair of keys, and says its name.
+    pub(super) fn key(&self, name: &str) -> String {
+        let made = self.berth(&["policy", "keygen", name, "-o", "json"]).json();
+        made["keyId"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn sign(&self, file: &str, key: &str) {
+        let signed = self.berth(&["policy", "sign", file, "--key", &format!("{key}.key")]);
+        assert!(signed.done, "{}", signed.err);
     }
 
     /// The same policy as other bytes: a custom section says nothing to whoever runs it.

@@ -1,5 +1,5 @@
 //! `berth policy`: list what a controller has loaded; look at one file, or try one decision, without a controller; and
-//! write, build, test and measure a policy; and put it into a registry, or get it from there.
+//! write, build, test, measure and sign a policy; and put it into a registry, or get it from there.
 
 mod author;
 mod bench;
@@ -7,6 +7,7 @@ mod record;
 mod registry;
 mod slots;
 mod trial;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,15 @@ use berth_policy::{Case, CaseError, Inspection, Runtime, WallClock};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::cli::ServerArgs;
+use crate::cli::{ServerArgs, TrustArgs};
 use crate::client::Client;
 use crate::fail::{Exit, hinted};
 use crate::output::text::{dash, short_digest};
 use crate::output::{self, Format, Table};
+use crate::run::policies;
 use crate::wire::{Items, PolicyRow};
 
-/// Write, build, test, measure, inspect, push and pull policies, and list those of a controller
+/// Write, build, test, measure, sign, inspect, push and pull policies, and list those of a controller
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -74,6 +76,9 @@ Examples:
     )]
     Rollback(slots::SlotArgs),
     Status(slots::StatusArgs),
+    Keygen(trust::KeygenArgs),
+    Sign(trust::SignArgs),
+    Verify(trust::VerifyArgs),
 }
 
 /// Show the policies of a running controller: state, digest, calls, failures, and files that were refused
@@ -102,11 +107,14 @@ struct ListArgs {
     after_help = "\
 Examples:
   berth policy inspect policies/cost.wasm
-  berth policy inspect my-policy.wasm -o json"
+  berth policy inspect my-policy.wasm -o json
+  berth policy inspect my-policy.wasm --policy-key policy.pub"
 )]
 struct InspectArgs {
     /// The component
     file: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -152,6 +160,9 @@ pub(crate) fn run(args: PolicyArgs) -> anyhow::Result<Exit> {
         PolicyCommand::Promote(args) => slots::promote(&args),
         PolicyCommand::Rollback(args) => slots::rollback(&args),
         PolicyCommand::Status(args) => slots::status(&args),
+        PolicyCommand::Keygen(args) => trust::keygen(&args),
+        PolicyCommand::Sign(args) => trust::sign(&args),
+        PolicyCommand::Verify(args) => trust::verify(&args),
     }
 }
 
@@ -213,7 +224,9 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 fn inspect(args: &InspectArgs) -> anyhow::Result<Exit> {
-    let inspection = berth_policy::inspect(&runtime()?, &args.file).map_err(|error| refused(&args.file, error))?;
+    let trust = policies::trust(&args.trust.policy_key)?;
+    let inspection = berth_policy::inspect(&runtime()?, &args.file, trust.as_ref());
+    let inspection = inspection.map_err(|error| refused(&args.file, error))?;
     output::print(args.output, &inspection, card)?;
     Ok(Exit::Done)
 }
@@ -232,7 +245,9 @@ fn card(inspection: &Inspection) -> String {
         ("size", format!("{} bytes", inspection.bytes)),
         ("digest", inspection.digest.to_string()),
     ];
-    let mut text: String = rows.iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect();
+    let signed_by = inspection.signed_by.as_ref().map(|key| ("signed by", key.to_string()));
+    let rows = rows.into_iter().chain(signed_by);
+    let mut text: String = rows.map(|(name, value)| format!("{name:<10} {value}\n")).collect();
     text.push_str(&configuration(description.config_schema.as_ref()));
     text
 }

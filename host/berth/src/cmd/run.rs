@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cli::TrustArgs;
 use crate::fail::Exit;
-use crate::run::{self, Config, Fleet};
+use crate::run::{self, Config, Fleet, policies};
 use crate::server::limits::Limits;
 use crate::server::{self, hosts};
 use crate::token::{self, Role, Tokens};
@@ -24,6 +25,7 @@ Examples:
   berth run --until-settled --speed 0
   berth run --fleet fleet.yaml --data-dir /var/lib/berth --speed 60
   berth run --listen 0.0.0.0:7878 --token-file token --allow-host berth.example.com
+  berth run --fleet fleet.yaml --policies policies --policy-key policy.pub
 
 Exit codes: 0 stopped, or settled with --until-settled; 1 failed; 2 settled, but something cannot be done, with reasons;
 130 interrupted before it was settled."
@@ -38,6 +40,8 @@ pub(crate) struct RunArgs {
     /// Folder with the policies, watched for changes [default: policies if it is there, otherwise the built-in ones]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Address of the HTTP API; any but loopback needs a token
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
     listen: SocketAddr,
@@ -118,6 +122,7 @@ impl RunArgs {
             fleet,
             data_dir,
             policies: self.policies,
+            trust: policies::trust(&self.trust.policy_key)?,
             api: server::Settings { listen: self.listen, tokens, hosts: self.allow_host, limits: self.limits },
             speed: self.speed,
             until_settled: self.until_settled,

@@ -10,6 +10,7 @@ use berth_sim::{FleetOptions, Progress, TraceOptions, simulate_fleet, simulate_t
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::cli::TrustArgs;
 use crate::fail::Exit;
 use crate::output::{self, Format};
 use crate::run::fleet::FleetFile;
@@ -45,6 +46,8 @@ pub(crate) struct SimulateArgs {
     /// Folder with the policies [default: policies if it is there, otherwise the built-in ones]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Seed of everything that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -66,10 +69,11 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Exit> {
+    let trust = policies::trust(&args.trust.policy_key)?;
     let scratch = tempfile::tempdir().context("no temporary folder can be made for the built-in policies")?;
     let folder = policies::folder(args.policies.as_deref(), scratch.path())?;
     // Fuel alone limits policies, so that the machine's speed decides nothing.
-    let (directory, first) = policies::open(folder, WallClock::Off)?;
+    let (directory, first) = policies::open(folder, trust, WallClock::Off)?;
     for refusal in first.refused {
         eprintln!("warning: {} is refused: {}", refusal.file.display(), refusal.reason);
     }

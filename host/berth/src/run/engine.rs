@@ -207,7 +207,7 @@ impl Engine {
         let folder = policies::folder(config.policies.as_deref(), &home.dir)?;
         // A run that does not follow the clock must not depend on how fast the machine is: fuel alone limits policies then.
         let wall_clock = if config.speed == 0.0 { WallClock::Off } else { WallClock::On };
-        let (directory, first) = policies::open(folder.clone(), wall_clock)?;
+        let (directory, first) = policies::open(folder.clone(), config.trust.clone(), wall_clock)?;
         let store = EmbeddedStore::open(&home.dir)?;
         home.close_to_others()?;
         let settings = Settings { seed: config.seed, ..Settings::default() };

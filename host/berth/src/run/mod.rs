@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use berth_policy::Trust;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) fleet: Fleet,
     pub(crate) data_dir: PathBuf,
     pub(crate) policies: Option<PathBuf>,
+    /// Whose policies are loaded; anybody's where there is none.
+    pub(crate) trust: Option<Trust>,
     pub(crate) api: server::Settings,
     /// Simulated seconds in a second; 0 does not wait.
     pub(crate) speed: f64,

@@ -1,4 +1,5 @@
-//! Which folder the policies come from: the one that was named, `policies` here, or the built-in components written out.
+//! Which folder the policies come from: the one that was named, `policies` here, or the built-in components written out. And
+//! whose are loaded.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -6,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use berth_policy::{CONFIG_FILE, Directory, Runtime, Scan, WallClock};
+use berth_policy::{CONFIG_FILE, Directory, Keys, Runtime, Scan, Trust, WallClock};
 use tempfile::NamedTempFile;
 
 use crate::fail::hinted;
@@ -39,9 +40,31 @@ pub(crate) fn folder(named: Option<&Path>, data_dir: &Path) -> anyhow::Result<Pa
     Ok(own)
 }
 
+/// What the holders of these keys signed, and what is built in; `None`, which trusts all, only where no key was asked for.
+///
+/// # Errors
+/// If a file does not hold public keys alone.
+pub(crate) fn trust(key_files: &[PathBuf]) -> anyhow::Result<Option<Trust>> {
+    let mut known: Option<Keys> = None;
+    for file in key_files {
+        let hint = "a public key is PEM and begins with -----BEGIN PUBLIC KEY-----; `berth policy keygen` makes a pair";
+        let faulty = || hinted(format!("the policy key {} is not usable", file.display()), hint);
+        let keys = Keys::read(file).with_context(faulty)?;
+        match &mut known {
+            Some(known) => known.add(keys),
+            None => known = Some(keys),
+        }
+    }
+    let mut trust = known.map(Trust::new);
+    if let Some(trust) = &mut trust {
+        BUILT_IN.iter().for_each(|(_, component)| trust.add(component));
+    }
+    Ok(trust)
+}
+
 /// Loads a folder for the first time. A policy that is refused is no reason not to start, but a `policies.toml` is.
-pub(crate) fn open(folder: PathBuf, wall_clock: WallClock) -> anyhow::Result<(Directory, Scan)> {
-    let mut directory = Directory::new(folder, Runtime::new(wall_clock)?);
+pub(crate) fn open(folder: PathBuf, trust: Option<Trust>, wall_clock: WallClock) -> anyhow::Result<(Directory, Scan)> {
+    let mut directory = Directory::new(folder, Runtime::new(wall_clock)?).with_trust(trust);
     let scan = directory.scan();
     let whole = scan.refused.iter().find(|refusal| refusal.file.ends_with(CONFIG_FILE));
     if let Some(refusal) = whole {

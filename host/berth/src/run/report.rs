@@ -24,10 +24,13 @@ impl Engine {
             0.0 => "as fast as it can".to_owned(),
             speed => format!("{} simulated seconds a second", number(speed)),
         };
+        let trust = config.trust.as_ref();
+        let trust =
+            trust.map(|trust| format!("; only what {} signed, and built-in ones", trust.keys())).unwrap_or_default();
         let lines = [
             format!("Berth {} runs {}: {clusters}, {pools}, {offerings}", env!("CARGO_PKG_VERSION"), fleet.name),
             format!("  data      {} ({data})", self.home.dir.display()),
-            format!("  policies  {} ({})", names.join(", "), self.folder.display()),
+            format!("  policies  {} ({}{trust})", names.join(", "), self.folder.display()),
             format!("  API       http://{address}  (try `berth top`, `berth get workloads -A`, `berth explain NAME`)"),
             format!("  pace      {speed}, seed {}; Ctrl-C stops", config.seed),
         ];

@@ -80,6 +80,7 @@ impl Running {
             fleet: Fleet::Example,
             data_dir: folder.path().join("data"),
             policies,
+            trust: None,
             api: api.clone(),
             speed: 0.0,
             until_settled: false,

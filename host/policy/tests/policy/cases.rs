@@ -110,10 +110,10 @@ fn columns_that_do_not_fit_are_named() {
 
 #[test]
 fn what_is_said_of_a_file() {
-    let file = inspect(&runtime(), &builtin("cost.wasm")).unwrap();
+    let file = inspect(&runtime(), &builtin("cost.wasm"), None).unwrap();
     assert_eq!((file.description.name.as_str(), file.description.kind), ("cost", Kind::Placement));
     assert_eq!(file.interface, "0.1.0");
     assert!(file.exports.iter().any(|name| name == "berth:policy/placement@0.1.0"), "{:?}", file.exports);
     assert!(file.description.config_schema.is_some() && file.digest.len() == 64 && file.bytes > 10_000);
-    assert!(inspect(&runtime(), &builtin("policies.lock")).is_err());
+    assert!(inspect(&runtime(), &builtin("policies.lock"), None).is_err());
 }

@@ -17,4 +17,5 @@ mod reload;
 mod replay;
 mod sessions;
 mod support;
+mod trust;
 mod watched;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use berth_core::native::cases;
 use berth_core::policy::{Answer, Candidates, Decision, Policies, Request, Tables};
 use berth_core::workload::Division;
-use berth_policy::{Directory, Failure, PolicyHost, PolicyStatus, Runtime, Scan, WallClock};
+use berth_policy::{Directory, Failure, PolicyHost, PolicyStatus, Runtime, Scan, Trust, WallClock};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
@@ -47,8 +47,17 @@ impl Home {
     }
 
     pub(crate) fn with(runtime: Runtime) -> Self {
+        Self::of(|folder| Directory::new(folder, runtime))
+    }
+
+    /// A directory of which only what is trusted is loaded.
+    pub(crate) fn trusting(trust: Trust) -> Self {
+        Self::of(|folder| Directory::new(folder, runtime()).with_trust(Some(trust)))
+    }
+
+    fn of(directory: impl FnOnce(&Path) -> Directory) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::new(folder.path(), runtime);
+        let directory = directory(folder.path());
         let host = PolicyHost::new(&directory);
         Self { folder, directory, host }
     }

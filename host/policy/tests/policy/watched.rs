@@ -171,7 +171,7 @@ fn a_writer_that_pauses_in_the_middle_of_a_file() {
 }
 
 fn digest_of(file: &Path) -> String {
-    berth_policy::inspect(&runtime(), file).unwrap().digest.to_string()
+    berth_policy::inspect(&runtime(), file, None).unwrap().digest.to_string()
 }
 
 /// One update of a mounted ConfigMap, as the kubelet's atomic writer does it: a new folder, a link beside, a rename.
@@ -251,7 +251,7 @@ fn a_hundred_changes_a_second() {
         std::thread::sleep((every * change).saturating_sub(started.elapsed()));
     }
     busy.wait_for(LAST - 1);
-    let digest = berth_policy::inspect(&runtime(), &busy.path("misbehave.wasm")).unwrap().digest;
+    let digest = berth_policy::inspect(&runtime(), &busy.path("misbehave.wasm"), None).unwrap().digest;
     busy.wait_until("the last file is in force", |set| set.policies.values().all(|one| one.by.digest == digest));
     let decided = busy.decided();
     assert!(decided.tags.len() > 2, "it did not wait for the changes to end: {decided:?}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use berth_policy::{CONFIG_FILE, Config, Inspection, Limits, Refusal};
+use berth_policy::{CONFIG_FILE, Config, Inspection, KeyId, Limits, Refusal, Signature, signature_file};
 use clap::Args;
 use serde::Serialize;
 use toml_edit::{DocumentMut, Item, Table, value};
@@ -19,10 +19,7 @@ use crate::cmd::run::duration;
 use crate::fail::{Exit, Hinted, hinted};
 use crate::output::{self, Format};
 use crate::registry::{Artifact, Client, Digest, Manifest, Reference, Settings};
-use crate::run::policies::put_all;
-
-/// Bytes of a signature in base64; one of ECDSA on P-256 has 96.
-const LONGEST_SIGNATURE: usize = 1024;
+use crate::run::policies::{self, put_all};
 
 #[derive(Debug, Args)]
 struct RegistryArgs {
@@ -82,6 +79,7 @@ pub(super) struct PushArgs {
 Examples:
   berth policy pull ghcr.io/acme/near:1.2
   berth policy pull ghcr.io/acme/near:1.2 --policies /etc/berth/policies --pin
+  berth policy pull ghcr.io/acme/near:1.2 --policy-key policy.pub
   berth policy pull ghcr.io/acme/near@sha256:9b1c...e0 --out near-1.2.wasm"
 )]
 pub(super) struct PullArgs {
@@ -130,6 +128,9 @@ struct Pulled {
     was: Option<Digest>,
     /// Where it was put.
     signature: Option<PathBuf>,
+    /// Whose it is, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_by: Option<KeyId>,
     pinned: bool,
 }
 
@@ -168,18 +169,17 @@ pub(super) fn push(args: &PushArgs) -> anyhow::Result<Exit> {
     if reference.digest().is_some() {
         bail!(hinted(format!("{reference} has a digest"), "leave the digest away: it comes of what is pushed"));
     }
-    let inspection = berth_policy::inspect(&runtime()?, file).map_err(|error| super::refused(file, error))?;
+    let inspection = berth_policy::inspect(&runtime()?, file, None).map_err(|error| super::refused(file, error))?;
     let component = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let policy = Policy::of(&inspection, &component);
     if policy.digest.as_str() != format!("sha256:{}", inspection.digest) {
         bail!(hinted(format!("{} changed while it was read", file.display()), "push it again"));
     }
-    let signature_file = beside(file);
-    let signature = read_signature(&signature_file)?;
+    let signature = Signature::read(file)?.map(|signature| signature.to_string());
     let artifact = Artifact::new(&inspection, component, signature.as_deref())?;
     Client::new(reference, args.registry.settings())?.push(&artifact)?;
     let reference = reference.at(&artifact.digest).to_string();
-    let pushed = Pushed { reference, policy, signature: signature.map(|_| signature_file) };
+    let pushed = Pushed { reference, policy, signature: signature.map(|_| signature_file(file)) };
     output::print(args.output, &pushed, |pushed| {
         let signature = pushed.signature.as_ref().map_or("none".to_owned(), |file| file.display().to_string());
         let table = [
@@ -192,32 +192,6 @@ pub(super) fn push(args: &PushArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Where the signature of a component is.
-fn beside(component: &Path) -> PathBuf {
-    let mut name = component.as_os_str().to_owned();
-    name.push(".sig");
-    name.into()
-}
-
-/// The signature in a file, in one line; `None` where there is no such file.
-fn read_signature(file: &Path) -> anyhow::Result<Option<String>> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(anyhow!(error).context(hinted(format!("{} cannot be read", file.display()), ""))),
-    };
-    let text: String = text.split_ascii_whitespace().collect();
-    if !is_signature(&text) {
-        bail!(hinted(format!("{} is no signature in base64", file.display()), "berth policy sign writes one"));
-    }
-    Ok(Some(text))
-}
-
-fn is_signature(text: &str) -> bool {
-    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-    (1..=LONGEST_SIGNATURE).contains(&text.len()) && text.bytes().all(base64)
-}
-
 pub(super) fn pull(args: &PullArgs) -> anyhow::Result<Exit> {
     let reference = &args.reference;
     let no_policy = |why: String| -> Hinted { hinted(format!("{reference} is no policy: {why}"), PUSH) };
@@ -225,14 +199,16 @@ pub(super) fn pull(args: &PullArgs) -> anyhow::Result<Exit> {
     let (manifest, digest) = client.manifest()?;
     let manifest = Manifest::parse(&manifest).map_err(no_policy)?;
     let layer = manifest.component().map_err(no_policy)?;
-    let signature = layer.signature();
-    if signature.is_some_and(|signature| !is_signature(signature)) {
-        bail!(no_policy("its signature is none in base64".to_owned()));
-    }
+    let signature = layer.signature().map(|text| Signature::parse(text.as_bytes())).transpose();
+    let signature = signature.map_err(|what| no_policy(format!("its signature is none: {what}")))?;
     let component = client.blob(layer, Limits::default().file_bytes)?;
+    let trust = policies::trust(&args.folder.trust.policy_key)?;
+    let signed_by = trust.as_ref().map(|trust| trust.check_with("FILE", &component, signature.clone())).transpose();
+    let signed_by =
+        signed_by.map_err(|error| anyhow!(error).context(hinted(format!("{reference} is refused"), SIGNED)))?.flatten();
     let mut rehearsal = match &args.out {
-        Some(_) => Rehearsal::empty()?,
-        None => Rehearsal::of(&args.folder.open()?)?,
+        Some(_) => Rehearsal::empty(trust)?,
+        None => Rehearsal::of(&args.folder.open()?, trust)?,
     };
     let inspection = rehearsal
         .inspect(&component)
@@ -240,18 +216,20 @@ pub(super) fn pull(args: &PullArgs) -> anyhow::Result<Exit> {
     let target = Target::find(args, &rehearsal, &inspection)?;
     let was = target.check(args, &mut rehearsal, &inspection)?;
     let policy = Policy::of(&inspection, &component);
+    let signature = signature.map(|signature| signature.to_string());
     let pin = if args.pin { Some(target.pin(&policy)?) } else { None };
     if args.out.is_none() {
-        target.rehearse(&mut rehearsal, &component, pin.as_deref())?;
+        target.rehearse(&mut rehearsal, &component, signature.as_deref(), pin.as_deref())?;
     }
-    target.write(&component, signature, pin.as_deref())?;
-    let signature = signature.map(|_| beside(&target.file()));
+    target.write(&component, signature.as_deref(), pin.as_deref())?;
+    let signature = signature.map(|_| signature_file(&target.file()));
     let reference = reference.at(&digest).to_string();
-    let pulled = Pulled { reference, policy, file: target.file(), was, signature, pinned: args.pin };
+    let pulled = Pulled { reference, policy, file: target.file(), was, signature, signed_by, pinned: args.pin };
     output::print(args.output, &pulled, |pulled| card(pulled, args))?;
     Ok(Exit::Done)
 }
 
+const SIGNED: &str = "berth policy push takes the signature beside a component along";
 const PUSH: &str = "berth policy push writes what can be pulled";
 
 fn card(pulled: &Pulled, args: &PullArgs) -> String {
@@ -264,6 +242,7 @@ fn card(pulled: &Pulled, args: &PullArgs) -> String {
     let mut table = vec![("reference", pulled.reference.clone()), ("digest", policy.digest.to_string())];
     table.extend(was.as_ref().filter(|was| **was != policy.digest).map(|was| ("before", was.to_string())));
     table.extend(pulled.signature.as_ref().map(|file| ("signature", file.display().to_string())));
+    table.extend(pulled.signed_by.as_ref().map(|key| ("signed by", key.to_string())));
     let mut text = format!("{} is in {}{what}\n{}", policy.line(), file.display(), rows(&table));
     if args.out.is_none() {
         let config = args.folder.policies.join(CONFIG_FILE);
@@ -309,6 +288,10 @@ impl Target {
         self.folder.join(&self.name)
     }
 
+    fn signature_name(&self) -> String {
+        format!("{}.sig", self.name)
+    }
+
     /// What is in the file now; an error where it should stay.
     fn check(
         &self,
@@ -344,11 +327,19 @@ impl Target {
     }
 
     /// Loads the folder as it will be.
-    fn rehearse(&self, rehearsal: &mut Rehearsal, component: &[u8], pin: Option<&str>) -> anyhow::Result<()> {
+    fn rehearse(
+        &self,
+        rehearsal: &mut Rehearsal,
+        component: &[u8],
+        signature: Option<&str>,
+        pin: Option<&str>,
+    ) -> anyhow::Result<()> {
         let faulty = |refusal: &Refusal| refusal.name == CONFIG_FILE;
         // It may name what is to be pulled next.
         let was_faulty = rehearsal.set().refused.iter().any(faulty);
+        let signature_name = self.signature_name();
         let mut changes = vec![(self.name.as_str(), component)];
+        changes.extend(signature.map(|text| (signature_name.as_str(), text.as_bytes())));
         changes.extend(pin.map(|text| (CONFIG_FILE, text.as_bytes())));
         rehearsal.change(&changes, |refusal| refusal.file.ends_with(&self.name) || faulty(refusal) && !was_faulty)
     }
@@ -374,7 +365,7 @@ impl Target {
             let hint = "check the folder, and who may write there";
             hinted(format!("{} cannot be written", self.file().display()), hint)
         };
-        let signature_name = beside(Path::new(&self.name)).display().to_string();
+        let signature_name = self.signature_name();
         let signature = signature.map(|text| format!("{text}\n"));
         let mut files: Vec<(&str, &[u8])> = Vec::new();
         files.extend(signature.iter().map(|text| (signature_name.as_str(), text.as_bytes())));

@@ -7,16 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use berth_policy::{CONFIG_FILE, Config, Directory, Figures};
+use berth_policy::{CONFIG_FILE, Config, Directory, Figures, Trust, signature_file};
 use clap::Args;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::runtime;
-use crate::cli::ServerArgs;
+use crate::cli::{ServerArgs, TrustArgs};
 use crate::client::Client;
 use crate::fail::{Exit, hinted};
 use crate::output::{self, Format, Table as Columns};
-use crate::run::policies::put;
+use crate::run::policies::{self, put, put_all};
 use crate::wire::{Items, PolicyRow};
 
 #[derive(Debug, Args)]
@@ -24,6 +24,8 @@ pub(super) struct Folder {
     /// Folder with the policies, as `berth run` has it
     #[arg(long, value_name = "DIR", default_value = "policies")]
     pub(super) policies: PathBuf,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 impl Folder {
@@ -141,12 +143,14 @@ fn bound(text: &str) -> Result<(String, f64), String> {
 /// `policies.toml` under way.
 struct Edit {
     folder: PathBuf,
+    trust: Option<Trust>,
     slot: String,
     document: DocumentMut,
 }
 
 impl Edit {
     fn open(folder: &Folder, slot: &str) -> anyhow::Result<Self> {
+        let trust = policies::trust(&folder.trust.policy_key)?;
         let folder = folder.open()?;
         let path = folder.join(CONFIG_FILE);
         let text = match fs::read_to_string(&path) {
@@ -155,7 +159,7 @@ impl Edit {
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
         };
         Config::parse(&text).context(hinted(format!("{} is refused", path.display()), "mend it first"))?;
-        let mut edit = Self { folder, slot: slot.to_owned(), document: text.parse()? };
+        let mut edit = Self { folder, trust, slot: slot.to_owned(), document: text.parse()? };
         edit.name()?;
         Ok(edit)
     }
@@ -183,7 +187,7 @@ impl Edit {
 
     /// The file that calls itself so.
     fn unnamed(&self) -> anyhow::Result<String> {
-        let mut directory = Directory::new(&self.folder, runtime()?);
+        let mut directory = Directory::new(&self.folder, runtime()?).with_trust(self.trust.clone());
         directory.scan();
         let set = directory.set();
         let Some(policy) = set.policies.get(self.slot.as_str()).filter(|_| !self.slot.contains('/')) else {
@@ -200,21 +204,24 @@ impl Edit {
         slot.with_context(|| format!("write [policy.{}] as a table of its own, not inline", self.slot))
     }
 
-    /// Copies the version into the folder, unless it is there. Returns its name there.
+    /// Copies the version into the folder, unless it is there, with its signature where it has one. Returns its name there.
     fn copy(&self, file: &Path) -> anyhow::Result<String> {
-        berth_policy::inspect(&runtime()?, file).map_err(|error| super::refused(file, error))?;
+        berth_policy::inspect(&runtime()?, file, self.trust.as_ref()).map_err(|error| super::refused(file, error))?;
         let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?.to_owned();
         let target = self.folder.join(&name);
         let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        match fs::read(&target) {
-            Ok(there) if there == bytes => return Ok(name),
-            Ok(_) => {
-                let hint = "give the new version another file name, so that the one that decides stays";
-                bail!(hinted(format!("{} is another file of that name", target.display()), hint));
-            }
-            Err(_) => {}
+        let there = fs::read(&target).ok();
+        if there.as_ref().is_some_and(|there| *there != bytes) {
+            let hint = "give the new version another file name, so that the one that decides stays";
+            bail!(hinted(format!("{} is another file of that name", target.display()), hint));
         }
-        put(&self.folder, &name, &bytes).with_context(|| format!("{} cannot be written", target.display()))?;
+        // The signature first, so that the component is never seen without.
+        let signature = fs::read(signature_file(file)).ok();
+        let signature_name = format!("{name}.sig");
+        let mut files: Vec<(&str, &[u8])> = Vec::new();
+        files.extend(signature.iter().map(|text| (signature_name.as_str(), text.as_slice())));
+        files.extend(there.is_none().then_some((name.as_str(), bytes.as_slice())));
+        put_all(&self.folder, &files).with_context(|| format!("{} cannot be written", target.display()))?;
         Ok(name)
     }
 
@@ -231,12 +238,13 @@ impl Edit {
     fn try_out(&self, trial: &Path, text: &str) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "wasm") && path.is_file() {
+            let ours = |end: &std::ffi::OsStr| end == "wasm" || end == "sig";
+            if path.extension().is_some_and(ours) && path.is_file() {
                 fs::copy(&path, trial.join(path.file_name().unwrap_or_default()))?;
             }
         }
         fs::write(trial.join(CONFIG_FILE), text)?;
-        let scan = Directory::new(trial, runtime()?).scan();
+        let scan = Directory::new(trial, runtime()?).with_trust(self.trust.clone()).scan();
         let ours =
             |name: &str| name == CONFIG_FILE || name == self.slot || name.starts_with(&format!("{}/", self.slot));
         match scan.refused.iter().find(|refusal| ours(&refusal.name)) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use berth_policy::{CONFIG_FILE, Directory, Inspection, LoadError, PolicySet, Refusal};
+use berth_policy::{CONFIG_FILE, Directory, Inspection, LoadError, PolicySet, Refusal, Trust};
 
 use super::runtime;
 use crate::fail::hinted;
@@ -21,19 +21,20 @@ pub(super) struct Rehearsal {
 
 impl Rehearsal {
     /// Of no folder: for components alone.
-    pub(super) fn empty() -> anyhow::Result<Self> {
+    pub(super) fn empty(trust: Option<Trust>) -> anyhow::Result<Self> {
         let copy = tempfile::tempdir().context("no folder can be made to try it in")?;
-        let directory = Directory::new(copy.path(), runtime()?);
+        let directory = Directory::new(copy.path(), runtime()?).with_trust(trust);
         Ok(Self { folder: PathBuf::new(), copy, directory })
     }
 
-    pub(super) fn of(folder: &Path) -> anyhow::Result<Self> {
-        let mut rehearsal = Self { folder: folder.to_owned(), ..Self::empty()? };
+    /// Of a folder of which a controller loads what is trusted; where nothing is said of that, anything.
+    pub(super) fn of(folder: &Path, trust: Option<Trust>) -> anyhow::Result<Self> {
+        let mut rehearsal = Self { folder: folder.to_owned(), ..Self::empty(trust)? };
         let copy = rehearsal.copy.path();
         for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default();
-            let counts = path.extension().is_some_and(|extension| extension == "wasm") || name == CONFIG_FILE;
+            let counts = path.extension().is_some_and(|end| end == "wasm" || end == "sig") || name == CONFIG_FILE;
             if counts && path.is_file() {
                 fs::copy(&path, copy.join(name)).with_context(|| format!("{} cannot be read", path.display()))?;
             }
