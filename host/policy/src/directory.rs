@@ -168,11 +168,14 @@ impl Directory {
         };
         let mut policies = BTreeMap::new();
         let mut used = BTreeSet::new();
+        let mut beside = config.idle.clone();
         for (name, wanted) in &config.policies {
-            used.insert(wanted.file.clone());
+            let files = if name.as_str().contains('/') { &mut beside } else { &mut used };
+            files.insert(wanted.file.clone());
             self.take(&before, name, wanted, &mut policies, &mut refused);
         }
-        used.extend(config.idle.iter().cloned());
+        // What stands beside a policy is a version of it, unless it is one with a name of its own.
+        used.extend(beside.into_iter().filter(|file| self.is_version(&config, file)));
         let mut unnamed: Vec<&String> = files.iter().filter(|file| !used.contains(*file)).collect();
         unnamed.sort_by_key(|file| self.claim(&before, file));
         for file in unnamed {
@@ -361,6 +364,15 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// Whether a file that stands beside a policy is nothing but a version of that: it is named otherwise than it calls
+    /// itself, or that name has a table. One that is no policy is refused where it is named.
+    fn is_version(&mut self, config: &Config, file: &str) -> bool {
+        let (_, met) = self.compile(&self.path.join(file), &Limits::default());
+        let Ok(vouched) = met else { return true };
+        let name = &vouched.compiled.description.name;
+        file.trim_end_matches(".wasm") != name.as_str() || config.policies.contains_key(name)
     }
 
     /// Who goes first where several files call themselves the same: the one that has the name, the one that had it before.

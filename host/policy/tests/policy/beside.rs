@@ -52,6 +52,22 @@ fn decisions(home: &mut Home) -> Vec<String> {
 }
 
 #[test]
+fn a_policy_with_a_name_of_its_own_keeps_it_beside_another() {
+    let mut home = Home::with(runtime());
+    home.copy(&builtin("cost.wasm"), "cost.wasm");
+    home.copy(&builtin("aggregate.wasm"), "aggregate.wasm");
+    home.copy(&builtin("weighted.wasm"), "cost-2.wasm");
+    let besides = "[policy.cost.shadow]\nfile = \"aggregate.wasm\"\n[policy.cost.canary]\nfile = \"cost-2.wasm\"\n";
+    for off in ["", "off = true\n"] {
+        home.write("policies.toml", format!("[policy.cost]\n{besides}share = 0.5\n{off}"));
+        home.scan();
+        assert!(home.refusals().is_empty(), "{:?}", home.refusals());
+        let set = home.host.set();
+        assert!(set.policies.contains_key("aggregate") && !set.policies.contains_key("weighted"), "{set:?}");
+    }
+}
+
+#[test]
 fn decisions_beside_a_shadow_are_bit_for_bit_those_without() {
     let alone = decisions(&mut home(runtime(), ""));
     let mut shadowed = home(runtime(), SHADOW);

@@ -7,16 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use berth_policy::{CONFIG_FILE, Config, Directory, Figures, Trust, signature_file};
+use berth_policy::{CONFIG_FILE, Config, Figures, signature_file};
 use clap::Args;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
 
-use super::runtime;
+use super::trial::Rehearsal;
 use crate::cli::{ServerArgs, TrustArgs};
 use crate::client::Client;
 use crate::fail::{Exit, hinted};
 use crate::output::{self, Format, Table as Columns};
-use crate::run::policies::{self, put, put_all};
+use crate::run::policies::{self, put_all};
 use crate::wire::{Items, PolicyRow};
 
 #[derive(Debug, Args)]
@@ -143,9 +143,11 @@ fn bound(text: &str) -> Result<(String, f64), String> {
 /// `policies.toml` under way.
 struct Edit {
     folder: PathBuf,
-    trust: Option<Trust>,
     slot: String,
     document: DocumentMut,
+    /// Files that come with it, by name.
+    files: Vec<(String, Vec<u8>)>,
+    rehearsal: Rehearsal,
 }
 
 impl Edit {
@@ -159,7 +161,8 @@ impl Edit {
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
         };
         Config::parse(&text).context(hinted(format!("{} is refused", path.display()), "mend it first"))?;
-        let mut edit = Self { folder, trust, slot: slot.to_owned(), document: text.parse()? };
+        let rehearsal = Rehearsal::of(&folder, trust)?;
+        let mut edit = Self { folder, slot: slot.to_owned(), document: text.parse()?, files: Vec::new(), rehearsal };
         edit.name()?;
         Ok(edit)
     }
@@ -187,9 +190,7 @@ impl Edit {
 
     /// The file that calls itself so.
     fn unnamed(&self) -> anyhow::Result<String> {
-        let mut directory = Directory::new(&self.folder, runtime()?).with_trust(self.trust.clone());
-        directory.scan();
-        let set = directory.set();
+        let set = self.rehearsal.set();
         let Some(policy) = set.policies.get(self.slot.as_str()).filter(|_| !self.slot.contains('/')) else {
             let names: Vec<&str> =
                 set.policies.keys().map(|name| name.as_str()).filter(|name| !name.contains('/')).collect();
@@ -204,12 +205,12 @@ impl Edit {
         slot.with_context(|| format!("write [policy.{}] as a table of its own, not inline", self.slot))
     }
 
-    /// Copies the version into the folder, unless it is there, with its signature where it has one. Returns its name there.
-    fn copy(&self, file: &Path) -> anyhow::Result<String> {
-        berth_policy::inspect(&runtime()?, file, self.trust.as_ref()).map_err(|error| super::refused(file, error))?;
+    /// Takes a version along, with its signature where it has one, unless it is there. Returns its name there.
+    fn take_along(&mut self, file: &Path) -> anyhow::Result<String> {
+        let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        self.rehearsal.inspect(&bytes).map_err(|error| super::refused(file, error))?;
         let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?.to_owned();
         let target = self.folder.join(&name);
-        let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
         let there = fs::read(&target).ok();
         if there.as_ref().is_some_and(|there| *there != bytes) {
             let hint = "give the new version another file name, so that the one that decides stays";
@@ -217,41 +218,20 @@ impl Edit {
         }
         // The signature first, so that the component is never seen without.
         let signature = fs::read(signature_file(file)).ok();
-        let signature_name = format!("{name}.sig");
-        let mut files: Vec<(&str, &[u8])> = Vec::new();
-        files.extend(signature.iter().map(|text| (signature_name.as_str(), text.as_slice())));
-        files.extend(there.is_none().then_some((name.as_str(), bytes.as_slice())));
-        put_all(&self.folder, &files).with_context(|| format!("{} cannot be written", target.display()))?;
+        self.files.extend(signature.map(|text| (format!("{name}.sig"), text)));
+        self.files.extend(there.is_none().then(|| (name.clone(), bytes)));
         Ok(name)
     }
 
-    /// Writes it, if a controller would take it.
-    fn save(&self) -> anyhow::Result<()> {
+    /// Writes it, with the files that come with it before it, if a controller would take it.
+    fn save(mut self) -> anyhow::Result<()> {
         let text = self.document.to_string();
-        let trial = tempfile::tempdir().context("no folder can be made to try it in")?;
-        self.try_out(trial.path(), &text)?;
-        let path = self.folder.join(CONFIG_FILE);
-        put(&self.folder, CONFIG_FILE, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
-    }
-
-    /// Loads the folder as it would be, with the controller's own code.
-    fn try_out(&self, trial: &Path, text: &str) -> anyhow::Result<()> {
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let ours = |end: &std::ffi::OsStr| end == "wasm" || end == "sig";
-            if path.extension().is_some_and(ours) && path.is_file() {
-                fs::copy(&path, trial.join(path.file_name().unwrap_or_default()))?;
-            }
-        }
-        fs::write(trial.join(CONFIG_FILE), text)?;
-        let scan = Directory::new(trial, runtime()?).with_trust(self.trust.clone()).scan();
-        let ours =
-            |name: &str| name == CONFIG_FILE || name == self.slot || name.starts_with(&format!("{}/", self.slot));
-        match scan.refused.iter().find(|refusal| ours(&refusal.name)) {
-            Some(refusal) => Err(anyhow!("{}: {}", refusal.name, refusal.reason)
-                .context(hinted("a controller would refuse it, so nothing is changed", ""))),
-            None => Ok(()),
-        }
+        let mut files: Vec<(&str, &[u8])> = self.files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+        files.push((CONFIG_FILE, text.as_bytes()));
+        let beside = format!("{}/", self.slot);
+        let ours = |name: &str| name == CONFIG_FILE || name == self.slot || name.starts_with(&beside);
+        self.rehearsal.change(&files, |refusal| ours(&refusal.name))?;
+        put_all(&self.folder, &files).with_context(|| format!("{} cannot be written", self.folder.display()))
     }
 }
 
@@ -259,7 +239,7 @@ const STILL: &str = "What is different: `berth policy status`. To end it: `berth
 
 pub(super) fn shadow(args: &ShadowArgs) -> anyhow::Result<Exit> {
     let mut edit = Edit::open(&args.folder, &args.slot)?;
-    let file = edit.copy(&args.file)?;
+    let file = edit.take_along(&args.file)?;
     let mut table = Table::new();
     table.insert("file", value(&file));
     edit.table()?.insert("shadow", Item::Table(table));
@@ -272,7 +252,7 @@ pub(super) fn shadow(args: &ShadowArgs) -> anyhow::Result<Exit> {
 
 pub(super) fn canary(args: &CanaryArgs) -> anyhow::Result<Exit> {
     let mut edit = Edit::open(&args.folder, &args.slot)?;
-    let file = edit.copy(&args.file)?;
+    let file = edit.take_along(&args.file)?;
     let mut table = Table::new();
     table.insert("file", value(&file));
     if let Some(share) = args.share {

@@ -66,7 +66,10 @@ impl Rehearsal {
         for (name, bytes) in changes {
             fs::write(self.copy.path().join(name), bytes).context("it cannot be tried")?;
         }
-        self.directory.scan();
+        // A file that is away counts only when it stays away.
+        if self.directory.scan().again {
+            self.directory.scan();
+        }
         match self.set().refused.iter().find(|refusal| counts(refusal)) {
             Some(refusal) => {
                 let (copy, folder) = (self.copy.path().display().to_string(), self.folder.display().to_string());
