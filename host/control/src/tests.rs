@@ -524,6 +524,21 @@ fn a_gang_runs_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_gang_that_shrinks_does_not_wait_behind_the_one_that_waits_for_its_room() {
+    let mut scene = scene(&[("a", 1.0)], &gang(7));
+    scene.run_for(120_000);
+    assert_eq!(scene.members.replicas("a", &train()), Some(8));
+    let other = WorkloadKey::new("kubeflow.org/v1/PyTorchJob", "default", "other");
+    scene.apply(&gang(5).replace("name: train", "name: other"));
+    scene.run_for(60_000);
+    assert_eq!(scene.members.replicas("a", &other), None, "a pool has ten nodes at the most");
+    scene.apply(&gang(3));
+    scene.run_for(300_000);
+    assert_eq!(scene.members.replicas("a", &train()), Some(4), "{:?}", scene.said());
+    assert_eq!(scene.members.replicas("a", &other), Some(6), "{:?}", scene.said());
+}
+
+#[test]
 fn replicas_of_a_lost_node_are_placed_again() {
     let mut scene = scene(&[("a", 1.0), ("b", 2.0)], &deployment("web", 2));
     scene.add_nodes("a", "a-gpu", 2);

@@ -273,7 +273,7 @@ fn dearer(request: &Request, candidates: &Candidates, seats: &[u64]) -> Option<(
     let (mut dearest, mut cheapest): (Option<Priced>, Option<Priced>) = (None, None);
     for candidate in 0..n {
         let place = component * n + candidate;
-        let (seats, current) = (seats[place], column(&candidates.current, place));
+        let (seats, current) = (seats.get(place).copied().unwrap_or(0), column(&candidates.current, place));
         if seats > current {
             let last = (candidate, step(candidate, seats));
             dearest = Some(dearest.filter(|one| one.1 >= last.1).unwrap_or(last));

@@ -15,7 +15,7 @@ use crate::ids::{ClusterRow, Millis, PlanId, QuotaRow, ShapeRow, WorkloadKey};
 use crate::placement::{Placement, PolicyRef};
 use crate::policy::{Decision, Kind, Policies, Request, Stage, Tables};
 use crate::reason::{Code, Reason};
-use crate::workload::Workload;
+use crate::workload::{Division, Workload};
 
 /// What one cycle is made from.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +138,20 @@ impl Ticket<'_> {
         let (workload, component) = (&self.entry.workload, &self.entry.workload.components[component]);
         let whole = workload.rules.gang && component.floor == 0;
         if whole { component.replicas } else { component.floor.min(component.replicas) }
+    }
+
+    /// Whether it wants no replicas at all, or none that are not placed already and fewer of some component.
+    pub(super) fn gives_back(&self) -> bool {
+        let workload = &self.entry.workload;
+        let held = |number: usize| {
+            let held = self.held.iter().filter(|held| held.component == number);
+            held.map(|held| u64::from(held.replicas)).sum::<u64>()
+        };
+        let components = || workload.components.iter().map(|component| u64::from(component.replicas)).enumerate();
+        let fewer = components().all(|(number, wanted)| wanted <= held(number))
+            && components().any(|(number, wanted)| wanted < held(number));
+        // What is duplicated wants its replicas at every cluster.
+        components().all(|(_, wanted)| wanted == 0) || (fewer && workload.division() != Division::Duplicated)
     }
 
     /// Replicas of a component placed now, those that must leave included.

@@ -35,9 +35,9 @@ impl<'a> Cycle<'a> {
         let mut plain = VecDeque::new();
         for (number, ticket) in tickets.iter().enumerate() {
             let workload = &ticket.entry.workload;
-            // What wants no replicas starts nothing: if it waited, so would those that wait for what it gives back.
-            if workload.components.iter().all(|component| component.replicas == 0) {
-                let sizes = vec![0; workload.components.len()];
+            // What only gives back starts nothing: if it waited, so would those that wait for its room.
+            if ticket.gives_back() {
+                let sizes = workload.components.iter().map(|component| component.replicas).collect();
                 plain.push_back(Admitted { ticket: number, sizes, except: Vec::new() });
             } else {
                 let named = workload.rules.gang_policy.as_ref();
