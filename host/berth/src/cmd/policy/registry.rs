@@ -11,9 +11,10 @@ use anyhow::{Context, anyhow, bail};
 use berth_policy::{CONFIG_FILE, Config, Inspection, KeyId, Limits, Refusal, Signature, signature_file};
 use clap::Args;
 use serde::Serialize;
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, value};
 
 use super::runtime;
+use super::slots::slot_of;
 use super::trial::Rehearsal;
 use crate::cmd::run::duration;
 use crate::fail::{Exit, Hinted, hinted};
@@ -349,12 +350,7 @@ impl Target {
         let path = self.folder.join(CONFIG_FILE);
         let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };
         let mut document: DocumentMut = text.parse()?;
-        let mut policies = Table::new();
-        policies.set_implicit(true);
-        let policies = document.entry("policy").or_insert(Item::Table(policies));
-        let policies = policies.as_table_like_mut().context("policy is no table")?;
-        let slot = policies.entry(&policy.policy).or_insert(Item::Table(Table::new()));
-        let slot = slot.as_table_like_mut().context("the policy is no table")?;
+        let slot = slot_of(&mut document, &policy.policy)?;
         slot.insert("digest", value(policy.digest.as_str()));
         Ok(document.to_string())
     }

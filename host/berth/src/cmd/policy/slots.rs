@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use berth_policy::{CONFIG_FILE, Config, Figures, signature_file};
 use clap::Args;
-use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
+use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
 use super::trial::Rehearsal;
 use crate::cli::{ServerArgs, TrustArgs};
@@ -140,6 +140,18 @@ fn bound(text: &str) -> Result<(String, f64), String> {
     Ok((bound.to_owned(), number.ok_or(mend)?))
 }
 
+/// The `[policy.NAME]` of a `policies.toml`, made where there is none.
+pub(super) fn slot_of<'a>(document: &'a mut DocumentMut, name: &str) -> anyhow::Result<&'a mut dyn TableLike> {
+    let policies = document.entry("policy").or_insert_with(|| {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
+    });
+    let policies = policies.as_table_like_mut().context("policy is no table")?;
+    let slot = policies.entry(name).or_insert_with(|| Item::Table(Table::new()));
+    slot.as_table_like_mut().context("the policy is no table")
+}
+
 /// `policies.toml` under way.
 struct Edit {
     folder: PathBuf,
@@ -174,14 +186,7 @@ impl Edit {
             Some(_) => format!("{}.wasm", self.slot),
             None => self.unnamed()?,
         };
-        let policies = self.document.entry("policy").or_insert_with(|| {
-            let mut table = Table::new();
-            table.set_implicit(true);
-            Item::Table(table)
-        });
-        let policies = policies.as_table_like_mut().context("policy is no table")?;
-        let slot = policies.entry(&self.slot).or_insert_with(|| Item::Table(Table::new()));
-        let slot = slot.as_table_like_mut().context("the policy is no table")?;
+        let slot = slot_of(&mut self.document, &self.slot)?;
         if !slot.contains_key("file") {
             slot.insert("file", value(file));
         }
