@@ -193,18 +193,19 @@ impl LimitsConfig {
 }
 
 impl Config {
-    /// Reads `policies.toml` in a policy directory; a directory without one has the defaults.
+    /// Reads `policies.toml` in a policy directory; `None` where there is none, or nothing in it: then the defaults hold.
     ///
     /// # Errors
     /// With the place in the file and what is expected there.
-    pub fn read(directory: &Path) -> Result<Self, ConfigError> {
+    pub fn read(directory: &Path) -> Result<Option<Self>, ConfigError> {
         let path = directory.join(CONFIG_FILE);
         match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Ok(metadata) if metadata.len() > MAX_BYTES => return Err(ConfigError::TooLarge),
             _ => {}
         }
-        Self::parse(&std::fs::read_to_string(&path).map_err(ConfigError::Read)?)
+        let text = std::fs::read_to_string(&path).map_err(ConfigError::Read)?;
+        (!text.trim_ascii().is_empty()).then(|| Self::parse(&text)).transpose()
     }
 
     /// # Errors

@@ -1,11 +1,13 @@
 //! The policy directory: scanned as a whole, loaded as a whole, swapped as a whole.
 //!
-//! Holds: a policy whose new file, configuration or limits are refused stays as it was; a file that vanished counts as
-//! removed only when the next scan agrees; what did not change keeps its session and its counters.
+//! Holds: a policy whose new file, configuration or limits are refused stays as it was; a file that vanished, and a
+//! `policies.toml` that was emptied, counts as removed only when the next scan agrees; what did not change keeps its session
+//! and its counters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use berth_core::ids::PolicyName;
 use berth_core::workload::Division;
@@ -75,14 +77,14 @@ pub struct Directory {
     config: Presence,
 }
 
-/// What the last scans saw of `policies.toml`. Whoever replaces it may move it away first; it is gone only if the next scan
-/// agrees.
+/// What the last scans saw of `policies.toml`. Whoever replaces it may move it away or empty it first; it is gone only if the
+/// next scan finds nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
     Absent,
     There,
-    /// It was there, and was not seen once.
-    Missed,
+    /// It was there, and the last scan found no file, or one that was emptied then.
+    Missed(Option<SystemTime>),
 }
 
 /// A file's digest, empty where it cannot be read, and what came of compiling it.
@@ -153,16 +155,14 @@ impl Directory {
     pub fn scan(&mut self) -> Scan {
         let before = self.current.get();
         let mut refused = Vec::new();
-        self.config = match (self.path.join(CONFIG_FILE).exists(), self.config) {
-            (true, _) => Presence::There,
-            (false, Presence::There) => {
-                self.config = Presence::Missed;
-                return Scan { again: true, ..Scan::default() };
-            }
-            (false, _) => Presence::Absent,
-        };
         let (config, files) = match self.read_whole() {
-            Ok(read) => read,
+            Ok((Some(config), files)) => {
+                self.config = Presence::There;
+                (config, files)
+            }
+            Ok((None, _)) if self.comes_back() => return Scan { again: true, ..Scan::default() },
+            Ok((None, files)) => (Config::default(), files),
+            Err(_) if !self.path.is_dir() && self.comes_back() => return Scan { again: true, ..Scan::default() },
             // A folder that is away may come back as another one, which no watch sees.
             Err(refusal) => return Scan { again: !self.path.is_dir(), ..self.keep(&before, refusal) },
         };
@@ -232,6 +232,18 @@ impl Directory {
         scan
     }
 
+    /// Whether `policies.toml`, in which there is nothing, may be in the middle of being replaced.
+    fn comes_back(&mut self) -> bool {
+        let emptied = std::fs::metadata(self.path.join(CONFIG_FILE)).and_then(|found| found.modified()).ok();
+        let gone = match self.config {
+            Presence::Absent => true,
+            Presence::There => false,
+            Presence::Missed(before) => before == emptied,
+        };
+        self.config = if gone { Presence::Absent } else { Presence::Missed(emptied) };
+        !gone
+    }
+
     /// Everything stays as it is, and shows why.
     fn keep(&self, before: &PolicySet, refusal: Refusal) -> Scan {
         if before.refused == [refusal.clone()] {
@@ -243,17 +255,18 @@ impl Directory {
 
     /// The configuration with all files compiled that belong to it. Where the folder is swapped meanwhile, as a ConfigMap is,
     /// the files may be those of another configuration: then it is read again.
-    fn read_whole(&mut self) -> Result<(Config, BTreeSet<String>), Refusal> {
+    fn read_whole(&mut self) -> Result<(Option<Config>, BTreeSet<String>), Refusal> {
         const TRIES: usize = 5;
         let mut tries = 0;
         loop {
             self.met.clear();
             let (config, files) = self.read()?;
-            for wanted in config.policies.values() {
+            let named = || config.iter().flat_map(|config| config.policies.values());
+            for wanted in named() {
                 let _met = self.compile(&self.path.join(&wanted.file), &wanted.limits);
             }
             for file in &files {
-                if !config.policies.values().any(|wanted| wanted.file == *file) {
+                if !named().any(|wanted| wanted.file == *file) {
                     let _met = self.compile(&self.path.join(file), &Limits::default());
                 }
             }
@@ -264,7 +277,7 @@ impl Directory {
         }
     }
 
-    fn read(&self) -> Result<(Config, BTreeSet<String>), Refusal> {
+    fn read(&self) -> Result<(Option<Config>, BTreeSet<String>), Refusal> {
         let refusal = |file: PathBuf, name: &str, reason: String| Refusal {
             name: name.into(),
             file,

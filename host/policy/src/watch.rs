@@ -19,7 +19,7 @@ use crate::directory::{Directory, Scan};
 const STIRRED: Duration = Duration::from_millis(200);
 /// Quiet time after a file was closed or got its name: it is whole, and others may follow.
 const WHOLE: Duration = Duration::from_millis(20);
-/// Time until a second look where files are missing.
+/// Time until a second look where files are missing, whatever stirs meanwhile: what is being replaced is to come back.
 const MISSING: Duration = Duration::from_millis(300);
 /// The longest that a restless folder, or a file that is written and not closed, puts a scan off.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -158,9 +158,13 @@ fn run(
             Err(RecvTimeoutError::Timeout) => eye.open(),
         }
         let scan = directory.scan();
-        wait = if scan.again { MISSING } else { PERIOD };
         if scan.news() {
             report(&scan);
+        }
+        wait = PERIOD;
+        if scan.again {
+            std::thread::sleep(MISSING);
+            wait = Duration::ZERO;
         }
     }
 }

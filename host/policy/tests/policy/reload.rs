@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use berth_core::fleet::Labels;
 use berth_core::ids::PolicyName;
@@ -146,6 +147,33 @@ fn the_same_holds_for_a_file_that_the_configuration_names() {
     home.copy(&misbehave(), "misbehave.wasm");
     home.scan();
     assert_eq!(term(&home.ask("", 1), "tag"), 1.0);
+}
+
+#[test]
+fn a_configuration_that_was_emptied_is_gone_only_when_a_second_scan_finds_it_as_the_first_did() {
+    let mut home = Home::misbehaving(RULES);
+    let in_force = home.directory.set();
+    let emptied = |home: &Home, seconds: u64| {
+        let file = fs::File::create(home.path("policies.toml")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    };
+    for seconds in 1..=3 {
+        emptied(&home, seconds);
+        assert!(home.scan().again, "somebody begins to write it once more");
+        assert!(Arc::ptr_eq(&home.directory.set(), &in_force));
+    }
+    home.write("policies.toml", RULES);
+    assert_eq!(home.scan(), Scan::default(), "written");
+    emptied(&home, 4);
+    assert!(home.scan().again);
+    let scan = home.scan();
+    assert_eq!(
+        (scan.rules, scan.again),
+        (Some(0), true),
+        "the rules are gone, and their policies are missed: {scan:?}"
+    );
+    assert_eq!(names(&home.scan()), (vec![], vec!["one", "two"]));
+    assert_eq!(home.scan(), Scan::default());
 }
 
 #[test]

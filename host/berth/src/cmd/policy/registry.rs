@@ -271,8 +271,9 @@ impl Target {
         }
         let folder = args.folder.policies.clone();
         let path = folder.join(CONFIG_FILE);
-        let config =
-            Config::read(&folder).context(hinted(format!("{} is refused", path.display()), "mend it first"))?;
+        let config = Config::read(&folder)
+            .context(hinted(format!("{} is refused", path.display()), "mend it first"))?
+            .unwrap_or_default();
         let policy = &inspection.description.name;
         let of_slot = config.policies.get(policy);
         let in_force =
