@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use berth_core::policy::{Kind, Tables};
 use serde::Serialize;
 
-use crate::call::Question;
+use crate::call::{Question, broke};
 use crate::case::Trial;
 use crate::load::Loaded;
 use crate::session::Slot;
@@ -138,7 +138,7 @@ impl<'a> Measured<'a> {
         let took = started.elapsed();
         let kept = asked.map_err(|error| error.what).and_then(|(answer, fuel)| match question.check(tables, &answer) {
             Ok(()) => Ok(fuel),
-            Err(rule) => Err(format!("its answer broke a rule: {rule}")),
+            Err(rule) => Err(broke(rule)),
         });
         if !counts {
             return;

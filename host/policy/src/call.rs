@@ -4,6 +4,7 @@
 //! same configuration, limits and tables, answers the same question with the same bytes.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use berth_core::check::{self, Violation};
@@ -96,8 +97,7 @@ impl Question {
     pub fn about(&self) -> String {
         let counted = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
         match self {
-            Question::Placement { request, .. } if request.namespace.is_empty() => request.name.to_string(),
-            Question::Placement { request, .. } => format!("{}/{}", request.namespace, request.name),
+            Question::Placement { request, .. } => full(&request.namespace, &request.name),
             Question::Gang(queue) => format!("a queue of {}", counted(queue.jobs.len(), "job")),
             Question::Migration(state) => counted(state.workloads.len(), "placed workload"),
         }
@@ -172,6 +172,16 @@ impl Question {
             Question::Migration(state) => native::ready(&ReadyConfig::default(), tables, state).map(Output::Migration),
         }
     }
+}
+
+/// How it is told that an answer broke a rule.
+pub(crate) fn broke(rule: impl Display) -> String {
+    format!("its answer broke a rule: {rule}")
+}
+
+/// `NAMESPACE/NAME`, or the name alone where there is no namespace.
+pub(crate) fn full(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 /// Candidates as a policy with these needs gets them: without what it did not ask for.

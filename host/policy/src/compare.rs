@@ -138,7 +138,7 @@ pub(crate) fn placed(request: &Request, candidates: &Candidates, decision: Optio
     placed
 }
 
-fn measure_placement(request: &Request, candidates: &Candidates, decision: Option<&Decision>) -> Measure {
+pub(crate) fn measure_placement(request: &Request, candidates: &Candidates, decision: Option<&Decision>) -> Measure {
     let (n, seats) = (candidates.len(), placed(request, candidates, decision));
     let wanted: u64 = request.components.iter().map(|component| u64::from(component.replicas)).sum();
     let everywhere = if request.division == Division::Duplicated { n as u64 } else { 1 };

@@ -23,7 +23,7 @@ use crate::engine::Runtime;
 use crate::live::Live;
 use crate::session::Called;
 use crate::set::PolicySet;
-use crate::stats::{Failure, PolicyStatus};
+use crate::stats::PolicyStatus;
 use crate::version::Session;
 
 pub struct PolicyHost {
@@ -251,7 +251,7 @@ impl Policies for PolicyHost {
         self.listeners.iter_mut().for_each(|listener| listener.broke_rule(self.called, rule));
         self.beside.broke_rule(self.called, rule);
         if let Some(live) = self.live.get_mut(&by.name).filter(|live| live.policy.by == *by) {
-            live.failed(Failure::BrokeRule, &format!("its answer broke a rule: {rule}"));
+            live.broke_rule(rule);
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Holds: a policy that keeps failing is taken out for a while, by the caller's clock, and tried again. One that runs into a
 //! limit of time costs others theirs, so twice within a minute is enough for it, whatever lies between.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use berth_core::policy::{Problem, Tables};
 
+use crate::call::broke;
 use crate::engine::Runtime;
 use crate::load::Loaded;
 use crate::session::{Called, Slot};
@@ -31,9 +33,7 @@ pub(crate) struct Live {
     failures: u32,
     /// When it used up its fuel or its time the last time.
     used_up_ms: Option<u64>,
-    /// It was taken out and has not answered since: the next failure takes it out again.
-    on_trial: bool,
-    /// Taken out until then, by the caller's clock.
+    /// Taken out until then, by the caller's clock; 0 once it has answered since: until then each failure takes it out again.
     out_until_ms: u64,
     out_for_ms: u64,
     /// The clock of the last call.
@@ -48,7 +48,6 @@ impl Live {
             answered: false,
             failures: 0,
             used_up_ms: None,
-            on_trial: false,
             out_until_ms: 0,
             out_for_ms: FIRST_OUT_MS,
             now_ms: 0,
@@ -88,13 +87,20 @@ impl Live {
         self.now_ms = now_ms;
         if std::mem::take(&mut self.answered) && self.failures > 0 {
             self.failures = 0;
-            self.on_trial = false;
+            self.out_until_ms = 0;
             self.out_for_ms = FIRST_OUT_MS;
             self.policy.stats().taken_out = false;
         }
     }
 
-    pub(crate) fn failed(&mut self, failure: Failure, what: &str) {
+    /// The host refused its answer. Returns how that is told.
+    pub(crate) fn broke_rule(&mut self, rule: impl Display) -> String {
+        let what = broke(rule);
+        self.failed(Failure::BrokeRule, &what);
+        what
+    }
+
+    fn failed(&mut self, failure: Failure, what: &str) {
         self.slot.drop_session();
         self.answered = false;
         self.failures = self.failures.saturating_add(1);
@@ -103,8 +109,8 @@ impl Live {
         let used_up = matches!(failure, Failure::Fuel | Failure::Deadline);
         let again = used_up
             && self.used_up_ms.replace(self.now_ms).is_some_and(|before| self.now_ms.abs_diff(before) <= ONCE_IN_MS);
-        if again || self.on_trial || self.failures >= BREAKS_AFTER {
-            self.on_trial = true;
+        let on_trial = self.out_until_ms > 0;
+        if again || on_trial || self.failures >= BREAKS_AFTER {
             self.out_until_ms = self.now_ms.saturating_add(self.out_for_ms);
             self.out_for_ms = self.out_for_ms.saturating_mul(2).min(LONGEST_OUT_MS);
             stats.taken_out = true;

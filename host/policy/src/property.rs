@@ -17,9 +17,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::beside::said;
-use crate::call::{Output, Question};
+use crate::call::{Output, Question, full};
 use crate::case::CaseError;
-use crate::compare::{cost, placed, started};
+use crate::compare::{cost, measure_placement, placed, started};
 use crate::expect::WHOLE;
 use crate::nearest::{hint, hint_of};
 
@@ -168,10 +168,6 @@ fn clusters(tables: &Tables) -> Vec<String> {
     tables.names.iter().map(|name| name.to_string()).collect()
 }
 
-fn full(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
-}
-
 fn of_placement(
     expected: &OfPlacement,
     tables: &Tables,
@@ -181,6 +177,7 @@ fn of_placement(
 ) -> Result<(), CaseError> {
     let (names, n) = (clusters(tables), candidates.len());
     let seats = placed(request, candidates, Some(decision));
+    let measured = measure_placement(request, candidates, Some(decision));
     let mut at = vec![0_u64; names.len()];
     for (place, replicas) in seats.iter().enumerate() {
         let row = candidates.cluster.get(place % n.max(1)).and_then(|row| at.get_mut(*row as usize));
@@ -188,7 +185,7 @@ fn of_placement(
     }
     let of = |component: usize| seats.iter().skip(component * n).take(n).sum::<u64>();
     if let Some(total) = expected.total {
-        missed.equal("total", total, seats.iter().sum());
+        missed.equal("total", total, measured.placed);
     }
     let components: Vec<String> = request.components.iter().map(|component| component.name.to_string()).collect();
     for (name, replicas) in &expected.components {
@@ -237,9 +234,7 @@ fn of_placement(
         ));
     }
     if let Some(leaving) = expected.leaving {
-        let leaves =
-            candidates.current.iter().zip(&seats).map(|(current, seats)| u64::from(*current).saturating_sub(*seats));
-        missed.equal("leaving", leaving, leaves.sum());
+        missed.equal("leaving", leaving, measured.leaving);
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Recorded calls decided again by another policy, and what would have changed; and recorded calls as cases.
 //!
 //! Holds: a call is put as the host would put it, in a session, within the limits that it was recorded with, and the answer is
-//! held against the rules; where the policy gives none that holds, the built-in algorithm stands in for it, as it would have. The result does not
-//! depend on how many threads there are: calls go in blocks of a fixed size, each with a session of its own.
+//! held against the rules; where the policy gives none that holds, the built-in algorithm stands in for it, as it would have.
+//! The result does not depend on how many threads there are: calls go in blocks of a fixed size, each with a session of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,17 +22,16 @@ use crate::session::Slot;
 /// Calls that share a session.
 const BLOCK: usize = 256;
 
-/// What a call was recorded with.
-type As = (Arc<str>, Limits);
+/// Configuration and limits with which a call is decided again.
+type With = (Arc<str>, Limits);
 
 /// A policy that decides recorded calls again.
 #[derive(Debug)]
 pub struct Replay<'a> {
     trial: &'a Trial,
     /// For all calls; where there is none, each call brings its own.
-    config: Option<Map<String, Value>>,
-    /// By the configuration and the limits of a call.
-    configured: BTreeMap<As, Arc<Loaded>>,
+    config: Option<Arc<str>>,
+    configured: BTreeMap<With, Arc<Loaded>>,
     needs: Vec<Arc<str>>,
 }
 
@@ -112,6 +111,7 @@ impl<'a> Replay<'a> {
         if let Some(config) = &config {
             trial.configure(config)?;
         }
+        let config = config.map(|config| Value::Object(config).to_string().into());
         Ok(Self { trial, config, configured: BTreeMap::new(), needs })
     }
 
@@ -156,28 +156,32 @@ impl<'a> Replay<'a> {
         BLOCK * std::thread::available_parallelism().map_or(1, usize::from)
     }
 
+    fn with(&self, call: &Call) -> With {
+        (self.config.as_ref().unwrap_or(&call.config).clone(), call.limits)
+    }
+
     fn configure(&mut self, call: &Call) -> Result<(), LoadError> {
-        let as_recorded = (call.config.clone(), call.limits);
-        if self.configured.contains_key(&as_recorded) {
+        let with = self.with(call);
+        if self.configured.contains_key(&with) {
             return Ok(());
         }
         let within = |config: &Map<String, Value>| self.trial.configure_within(config, call.limits);
-        let theirs = || serde_json::from_str(&call.config).ok().and_then(|config| within(&config).ok());
-        let policy = match &self.config {
-            Some(config) => within(config)?,
-            None => theirs().map_or_else(|| within(&Map::new()), Ok)?,
+        let policy = match serde_json::from_str(&with.0).ok().map(|config| within(&config)) {
+            Some(Ok(policy)) => policy,
+            Some(Err(error)) if self.config.is_some() => return Err(error),
+            Some(Err(_)) | None => within(&Map::new())?,
         };
-        self.configured.insert(as_recorded, Arc::new(policy));
+        self.configured.insert(with, Arc::new(policy));
         Ok(())
     }
 
     fn block(&self, block: Vec<Recorded>) -> Vec<Replayed> {
-        let mut slots: BTreeMap<As, Slot> = BTreeMap::new();
+        let mut slots: BTreeMap<With, Slot> = BTreeMap::new();
         let mut replayed = Vec::with_capacity(block.len());
         for recorded in block {
-            let as_recorded = (recorded.call.config.clone(), recorded.call.limits);
-            let Some(policy) = self.configured.get(&as_recorded) else { continue };
-            let slot = slots.entry(as_recorded).or_default();
+            let with = self.with(&recorded.call);
+            let Some(policy) = self.configured.get(&with) else { continue };
+            let slot = slots.entry(with).or_default();
             replayed.push(self.again(policy, slot, recorded));
         }
         replayed

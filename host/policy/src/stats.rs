@@ -43,7 +43,7 @@ impl Failure {
 pub enum PolicyState {
     /// Decides.
     Active,
-    /// Taken out after failures in a row; a built-in algorithm decides instead until it is tried again.
+    /// Taken out after repeated failures; a built-in algorithm decides instead until it is tried again.
     TakenOut,
     /// A shadow: decides beside its slot and is compared.
     Shadow,

@@ -58,14 +58,19 @@ impl<'a> Controller<'a> {
     }
 }
 
+/// Pushes `1.0`, which the folder has, and `2.0`, and says the digests of the components.
+fn two_versions(desk: &Desk, reference: &str) -> [String; 2] {
+    desk.write("new/cost.wasm", desk.another(COST, "2.0"));
+    [(COST, "1.0"), ("new/cost.wasm", "2.0")]
+        .map(|(file, tag)| desk.push(file, &format!("{reference}:{tag}"))["digest"].as_str().unwrap().to_owned())
+}
+
 #[test]
 fn a_running_controller_swaps_to_what_is_pulled() {
     let Some(registry) = Registry::open() else { return };
     let desk = Desk::new();
     let reference = format!("{}/cost", registry.host);
-    desk.write("new/cost.wasm", desk.another(COST, "2.0"));
-    let old = desk.push(COST, &format!("{reference}:1.0"))["digest"].as_str().unwrap().to_owned();
-    let new = desk.push("new/cost.wasm", &format!("{reference}:2.0"))["digest"].as_str().unwrap().to_owned();
+    let [old, new] = two_versions(&desk, &reference);
     let controller = Controller::start(&desk);
     let in_force = |digest: &str| {
         controller.eventually(digest, |controller| {
@@ -123,9 +128,7 @@ fn a_policy_may_be_pinned_to_what_was_pulled() {
     let Some(registry) = Registry::open() else { return };
     let desk = Desk::new();
     let reference = format!("{}/cost", registry.host);
-    desk.write("new/cost.wasm", desk.another(COST, "2.0"));
-    let old = desk.push(COST, &format!("{reference}:1.0"))["digest"].as_str().unwrap().to_owned();
-    let new = desk.push("new/cost.wasm", &format!("{reference}:2.0"))["digest"].as_str().unwrap().to_owned();
+    let [old, new] = two_versions(&desk, &reference);
     let config = desk.read("policies/policies.toml");
     let pinned = desk.berth(&["policy", "pull", &format!("{reference}:1.0"), "--pin"]);
     assert!(pinned.done && pinned.out.contains("pinned"), "{}", pinned.err);

@@ -15,14 +15,14 @@ use std::thread::JoinHandle;
 use berth_core::ids::PolicyName;
 use berth_core::policy::Tables;
 
-use crate::call::{Answered, Call, Output, Question};
+use crate::call::{Answered, Call, Output, Question, broke};
 use crate::compare::compare;
 use crate::engine::{Runtime, WallClock};
 use crate::live::Live;
 use crate::load::Loaded;
 use crate::set::PolicySet;
 use crate::slots::Guard;
-use crate::stats::{Failure, PolicyState, PolicyStatus};
+use crate::stats::{PolicyState, PolicyStatus};
 
 use self::ledger::Ledger;
 pub use self::ledger::{Difference, Figures, Side, WentBack};
@@ -129,7 +129,7 @@ impl Beside {
 
     pub(crate) fn broke_rule(&mut self, number: u64, rule: &str) {
         if let Some(job) = self.pending.last_mut().filter(|job| job.call.number == number) {
-            job.broke = Some(format!("its answer broke a rule: {rule}"));
+            job.broke = Some(broke(rule));
         }
     }
 
@@ -265,9 +265,7 @@ impl Worker {
         let question = call.question.fit(&job.other.description.needs);
         let (answer, fuel) = live.ask(&self.runtime, &call.tables, call.at_ms, |session| question.put(session))?;
         if let Err(rule) = call.question.check(&call.tables, &answer) {
-            let what = format!("its answer broke a rule: {rule}");
-            live.failed(Failure::BrokeRule, &what);
-            return Err(what);
+            return Err(live.broke_rule(rule));
         }
         Ok((answer, fuel))
     }

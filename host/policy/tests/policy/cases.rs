@@ -4,25 +4,11 @@ use berth_core::policy::{Kind, ProblemCode};
 use berth_policy::{Case, CaseError, CaseOutcome, inspect, run_case};
 use serde_json::{Value, json};
 
-use crate::support::{builtin, misbehave, runtime};
+use crate::support::{builtin, misbehave, placement, runtime};
 
 fn run(file: &std::path::Path, case: Value) -> Result<CaseOutcome, CaseError> {
     let case: Case = serde_json::from_value(case).unwrap();
     run_case(&runtime(), file, &case)
-}
-
-fn placement() -> Value {
-    json!({
-        "fleet": { "names": ["m1", "m2", "m3"], "providers": ["", "", ""], "regions": ["", "", ""] },
-        "request": {
-            "namespace": "default", "name": "web", "division": "AvailableReplicas",
-            "components": [{ "name": "main", "replicas": 12 }],
-        },
-        "candidates": {
-            "cluster": [0, 1, 2], "ready": [18, 12, 6], "elastic": [0, 0, 0], "current": [0, 0, 0],
-            "price": [0, 0, 0], "leadSeconds": [0, 0, 0], "interruption": [0, 0, 0], "tier": [0, 0, 0], "weight": [1, 1, 1],
-        },
-    })
 }
 
 #[test]

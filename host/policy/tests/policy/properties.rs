@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use berth_policy::{CaseFile, Trial};
 use serde_json::{Value, json};
 
-use crate::support::{builtin, misbehave, runtime};
+use crate::support::{self, builtin, misbehave, runtime};
 
 /// What a policy misses of what is expected, or why it is no case.
 fn test(file: &Path, given: &Value, expect: &Value) -> String {
@@ -28,19 +28,15 @@ fn all(file: PathBuf, given: Value, rows: &[(Value, &str)]) {
     }
 }
 
-/// Twelve replicas, of which one runs in `m3` already.
+/// Twelve replicas, of which one runs in `m3` already, where more need new nodes.
 fn placement() -> Value {
-    json!({
-        "fleet": { "names": ["m1", "m2", "m3"], "providers": ["", "", ""], "regions": ["", "", ""] },
-        "request": {
-            "namespace": "default", "name": "web", "division": "AvailableReplicas",
-            "components": [{ "name": "main", "replicas": 12 }],
-        },
-        "candidates": {
-            "cluster": [0, 1, 2], "ready": [18, 12, 0], "elastic": [0, 0, 6], "current": [0, 0, 1],
-            "price": [0, 0, 2], "leadSeconds": [0, 0, 0], "interruption": [0, 0, 0], "tier": [0, 0, 0], "weight": [1, 1, 1],
-        },
-    })
+    let mut given = support::placement();
+    for (column, values) in
+        [("ready", [18, 12, 0]), ("elastic", [0, 0, 6]), ("current", [0, 0, 1]), ("price", [0, 0, 2])]
+    {
+        given["candidates"][column] = json!(values);
+    }
+    given
 }
 
 #[test]

@@ -10,6 +10,7 @@ use berth_core::workload::Division;
 use berth_policy::{Directory, Failure, PolicyHost, PolicyStatus, Runtime, Scan, Trust, WallClock};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The process's engine: fuel alone limits, so that no test depends on how busy the machine is.
@@ -161,4 +162,19 @@ pub(crate) fn failure(answer: &Answer<Decision>) -> String {
 /// The next value of a strategy.
 pub(crate) fn draw<S: Strategy>(runner: &mut TestRunner, strategy: S) -> S::Value {
     strategy.new_tree(runner).unwrap().current()
+}
+
+/// What a case gives a placement policy: twelve replicas, and room for them on three clusters.
+pub(crate) fn placement() -> Value {
+    json!({
+        "fleet": { "names": ["m1", "m2", "m3"], "providers": ["", "", ""], "regions": ["", "", ""] },
+        "request": {
+            "namespace": "default", "name": "web", "division": "AvailableReplicas",
+            "components": [{ "name": "main", "replicas": 12 }],
+        },
+        "candidates": {
+            "cluster": [0, 1, 2], "ready": [18, 12, 6], "elastic": [0, 0, 0], "current": [0, 0, 0],
+            "price": [0, 0, 0], "leadSeconds": [0, 0, 0], "interruption": [0, 0, 0], "tier": [0, 0, 0], "weight": [1, 1, 1],
+        },
+    })
 }

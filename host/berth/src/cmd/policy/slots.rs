@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use berth_policy::{CONFIG_FILE, Config, Figures, signature_file};
+use berth_policy::{CONFIG_FILE, Config, Figures, Trust, signature_file};
 use clap::Args;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
@@ -159,6 +159,7 @@ struct Edit {
     document: DocumentMut,
     /// Files that come with it, by name.
     files: Vec<(String, Vec<u8>)>,
+    trust: Option<Trust>,
     rehearsal: Rehearsal,
 }
 
@@ -173,8 +174,9 @@ impl Edit {
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
         };
         Config::parse(&text).context(hinted(format!("{} is refused", path.display()), "mend it first"))?;
-        let rehearsal = Rehearsal::of(&folder, trust)?;
-        let mut edit = Self { folder, slot: slot.to_owned(), document: text.parse()?, files: Vec::new(), rehearsal };
+        let rehearsal = Rehearsal::of(&folder, trust.clone())?;
+        let (slot, document) = (slot.to_owned(), text.parse()?);
+        let mut edit = Self { folder, slot, document, files: Vec::new(), trust, rehearsal };
         edit.name()?;
         Ok(edit)
     }
@@ -213,6 +215,9 @@ impl Edit {
     /// Takes a version along, with its signature where it has one, unless it is there. Returns its name there.
     fn take_along(&mut self, file: &Path) -> anyhow::Result<String> {
         let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        // First of all, so that nothing is compiled that nobody vouches for.
+        let vouched = self.trust.as_ref().map(|trust| trust.check(file, &bytes)).transpose();
+        vouched.map_err(|error| super::refused(file, error))?;
         self.rehearsal.inspect(&bytes).map_err(|error| super::refused(file, error))?;
         let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?.to_owned();
         let target = self.folder.join(&name);
