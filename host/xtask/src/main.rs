@@ -4,6 +4,7 @@
 //! which, the benchmark, and long tests of the whole program and of the whole controller. It changes nothing outside
 //! `policies/` and the host's test guests.
 
+mod allocator;
 mod bench;
 mod boundaries;
 mod crash;
@@ -18,11 +19,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-/// The system's allocator, with counters that the benchmark reads.
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Build and check what cargo alone does not")]

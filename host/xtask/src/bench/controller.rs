@@ -11,6 +11,7 @@ use berth_control::store::MemoryStore;
 use berth_control::{Controller, Settings as Loops};
 
 use super::fleet::{self, Outside, REPLICAS, Size};
+use crate::allocator::Allocated;
 
 const SIZE: Size = Size { clusters: 20, workloads: 0 };
 /// Workloads that are decided before the first that counts, and those that do.
@@ -19,15 +20,10 @@ pub(super) const COUNTED: u32 = 256;
 /// Workloads in one request.
 const TOGETHER: usize = 32;
 
-/// Allocations and bytes.
-type Allocated = (usize, usize);
-
 fn allocated<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Allocated)> {
-    let before = super::super::ALLOCATOR.stats();
+    let before = Allocated::so_far();
     let done = work()?;
-    let after = super::super::ALLOCATOR.stats();
-    let allocations = after.allocations - before.allocations + after.reallocations - before.reallocations;
-    Ok((done, (allocations, after.bytes_allocated - before.bytes_allocated)))
+    Ok((done, Allocated::so_far() - before))
 }
 
 /// A fleet without workloads, and what is stored of it.

@@ -15,6 +15,7 @@ use berth_core::workload::Division;
 use berth_policy::WallClock;
 
 use super::{controller, decisions};
+use crate::allocator::Allocated;
 
 /// Beside the sources of this tool.
 const FILE: &str = "host/xtask/counted.toml";
@@ -27,8 +28,7 @@ struct Counted {
     mark: &'static str,
     /// How often what is counted happens in it.
     times: u64,
-    /// Gives allocations and bytes.
-    run: fn() -> Result<(usize, usize)>,
+    run: fn() -> Result<Allocated>,
 }
 
 /// Decisions of a fleet of so many clusters; and, for each workload, the controller around them.
@@ -60,8 +60,8 @@ type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 /// A plan that was refused, or whatever else went wrong.
 pub(super) fn run(name: &str) -> Result<()> {
     let counted = COUNTED.iter().find(|counted| counted.name == name);
-    let (allocations, bytes) = (counted.with_context(|| format!("nothing is counted as {name}"))?.run)()?;
-    println!("{allocations} {bytes}");
+    let allocated = (counted.with_context(|| format!("nothing is counted as {name}"))?.run)()?;
+    println!("{} {}", allocated.allocations, allocated.bytes);
     Ok(())
 }
 

@@ -26,6 +26,7 @@ use super::mix::Mix;
 use super::random::Random;
 use super::world::{Delta, World, regions};
 use super::{Figures, Settings, median, percentile, rounded};
+use crate::allocator::Allocated;
 
 /// Placements that live at the same time: so many a cluster, up to so many in all.
 const LIVE_A_CLUSTER: usize = 8;
@@ -117,8 +118,7 @@ impl<P: Policies> Policies for Timed<P> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     took: Duration,
-    allocations: usize,
-    bytes: usize,
+    allocated: Allocated,
     candidates: usize,
     placed: bool,
 }
@@ -184,18 +184,17 @@ impl<P: Policies> Run<P> {
         }
         let delta = self.world.delta();
         let entries = [self.entry()];
-        let before = super::super::ALLOCATOR.stats();
+        let before = Allocated::so_far();
         let started = Instant::now();
         let plan = if self.marked { self.decide_marked(delta, &entries)? } else { self.decide(delta, &entries)? };
         let took = started.elapsed();
-        let after = super::super::ALLOCATOR.stats();
+        let allocated = Allocated::so_far() - before;
         ensure!(plan.report.failures.is_empty(), "a policy failed: {:?}", plan.report.failures);
         let record = plan.changes.first().map(|change| &change.record);
         let record = record.or_else(|| plan.report.waiting.first().and_then(|waiting| waiting.record.as_ref()));
         let cost = Cost {
             took,
-            allocations: after.allocations - before.allocations + after.reallocations - before.reallocations,
-            bytes: after.bytes_allocated - before.bytes_allocated,
+            allocated,
             candidates: record.map_or(0, |record| record.candidates.len()),
             placed: !plan.changes.is_empty(),
         };
@@ -349,20 +348,19 @@ fn measure_one(settings: &Settings, clusters: u32) -> Result<Measured> {
     Ok(Measured { native: one, wasm: other, stages: [native.stages(decisions), wasm.stages(decisions)], fuel })
 }
 
-/// Decisions of a fixed mix, natively: those before the first that counts are not marked. Returns allocations and bytes of
-/// those that are, in all.
-pub(super) fn fixed(clusters: u32, warm: usize, marked: usize) -> Result<(usize, usize)> {
+/// Decisions of a fixed mix, natively: those before the first that counts are not marked. Returns what was
+/// allocated by those that are, in all.
+pub(super) fn fixed(clusters: u32, warm: usize, marked: usize) -> Result<Allocated> {
     let mut run = Run::new(clusters, Builtin::default())?;
     for _ in 0..warm {
         _ = run.step()?;
     }
     run.marked = true;
-    let mut sums = (0, 0);
+    let mut sum = Allocated::default();
     for _ in 0..marked {
-        let cost = run.step()?.0;
-        sums = (sums.0 + cost.allocations, sums.1 + cost.bytes);
+        sum += run.step()?.0.allocated;
     }
-    Ok(sums)
+    Ok(sum)
 }
 
 /// Figures of whole decisions for each number of clusters.
@@ -396,8 +394,8 @@ pub(super) fn measure(settings: &Settings) -> Result<Figures> {
         put("decision_us", &["wasm", &key], found.wasm.times());
         let per = |tally: &Tally| {
             json!({
-                "bytes": tally.mean(|cost| cost.bytes).round(),
-                "allocations": rounded(tally.mean(|cost| cost.allocations)),
+                "bytes": tally.mean(|cost| cost.allocated.bytes).round(),
+                "allocations": rounded(tally.mean(|cost| cost.allocated.allocations)),
             })
         };
         put("allocated_per_decision", &["native", &key], per(&found.native));
