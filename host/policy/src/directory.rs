@@ -175,7 +175,7 @@ impl Directory {
             self.take(&before, name, wanted, &mut policies, &mut refused);
         }
         // What stands beside a policy is a version of it, unless it is one with a name of its own.
-        used.extend(beside.into_iter().filter(|file| self.is_version(&config, file)));
+        used.extend(beside.into_iter().filter(|file| self.is_version(&before, &config, file)));
         let mut unnamed: Vec<&String> = files.iter().filter(|file| !used.contains(*file)).collect();
         unnamed.sort_by_key(|file| self.claim(&before, file));
         for file in unnamed {
@@ -380,10 +380,14 @@ impl Directory {
     }
 
     /// Whether a file that stands beside a policy is nothing but a version of that: it is named otherwise than it calls
-    /// itself, or that name has a table. One that is no policy is refused where it is named.
-    fn is_version(&mut self, config: &Config, file: &str) -> bool {
-        let (_, met) = self.compile(&self.path.join(file), &Limits::default());
-        let Ok(vouched) = met else { return true };
+    /// itself, or that name has a table. One that is no policy, and was none, is refused where it is named.
+    fn is_version(&mut self, before: &PolicySet, config: &Config, file: &str) -> bool {
+        let path = self.path.join(file);
+        let (_, met) = self.compile(&path, &Limits::default());
+        let Ok(vouched) = met else {
+            let mut from_it = before.policies.values().filter(|was| was.file == path);
+            return !from_it.any(|was| was.name == was.description.name);
+        };
         let name = &vouched.compiled.description.name;
         file.trim_end_matches(".wasm") != name.as_str() || config.policies.contains_key(name)
     }

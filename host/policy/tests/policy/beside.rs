@@ -65,6 +65,12 @@ fn a_policy_with_a_name_of_its_own_keeps_it_beside_another() {
         let set = home.host.set();
         assert!(set.policies.contains_key("aggregate") && !set.policies.contains_key("weighted"), "{set:?}");
     }
+    home.write("aggregate.wasm", "half of it");
+    for _ in 0..2 {
+        home.scan();
+        assert!(home.host.set().policies.contains_key("aggregate"), "what is in force stays");
+        assert!(home.refusals().iter().any(|why| why.contains("component")), "{:?}", home.refusals());
+    }
 }
 
 #[test]
