@@ -30,3 +30,4 @@ pub use controller::{
 };
 pub use settings::Settings;
 pub use state::State;
+pub use time::rfc3339;

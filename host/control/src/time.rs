@@ -4,8 +4,10 @@ use berth_core::ids::Millis;
 
 const DAY: u64 = 86_400_000;
 
+/// A time as Kubernetes writes it, such as `2026-01-01T00:01:15.000Z`.
+///
 /// Days to civil date and back after Howard Hinnant, "chrono-compatible low-level date algorithms" (2013).
-pub(crate) fn rfc3339(time: Millis) -> String {
+pub fn rfc3339(time: Millis) -> String {
     let (days, rest) = ((time.0 / DAY) as i64 + 719_468, time.0 % DAY);
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use berth_control::rfc3339;
+use berth_core::ids::Millis;
 use berth_core::policy::Kind;
 use berth_policy::{Faults, Recorded, Records, Replay, Replayed, Runtime, Seat, Totals, Trial, WallClock};
 use clap::Args;
@@ -272,8 +274,9 @@ fn table(outcome: &Outcome) -> String {
 
 fn explained(example: &Example) -> String {
     let Example { what, at_ms, slot, by, moved, notes, seats } = example;
+    let at = rfc3339(Millis(*at_ms));
     let mut text =
-        format!("\n{what} at {at_ms}, asked of {slot}, decided by {by}: {} elsewhere\n", count(*moved, "replica"));
+        format!("\n{what} at {at}, asked of {slot}, decided by {by}: {} elsewhere\n", count(*moved, "replica"));
     notes.iter().for_each(|note| text.push_str(&format!("  {note}\n")));
     let terms = |terms: &[(std::sync::Arc<str>, f64)]| {
         let each: Vec<String> = terms.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
