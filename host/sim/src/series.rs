@@ -12,7 +12,7 @@ pub const LONGEST_MS: u64 = 366 * 86_400_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Availability {
     pub columns: Vec<String>,
-    /// Milliseconds from the first row; ascending.
+    /// Milliseconds from the first row; ascending, none twice.
     pub times: Vec<u64>,
     /// By column, then by row.
     pub there: Vec<Vec<bool>>,
@@ -42,6 +42,10 @@ impl Availability {
         }
         let mut series = Self { there: vec![Vec::new(); columns.len()], times: Vec::new(), columns };
         while let Some(row) = reader.next()? {
+            if series.times.last() == Some(&row.time) {
+                let (heading, problem) = (&reader.table.headings[0], "it is the time of the row above it");
+                return Err(reader.table.cell(&row.record, heading, problem.into(), "give each time one row"));
+            }
             series.times.push(row.time);
             for (at, there) in series.there.iter_mut().enumerate() {
                 there.push(match row.record.cell(at + 1) {

@@ -41,6 +41,10 @@ fn a_fault_names_file_line_column_and_mend() {
             stock("time,a\n300,1\n0,1\n"),
             "s.csv, line 3, column time: 0 is before the row above it; sort the rows by time",
         ),
+        (
+            stock("time,a\n0,1\n300,1\n300,0\n"),
+            "s.csv, line 4, column time: it is the time of the row above it; give each time one row",
+        ),
         (stock("time\n0\n"), "s.csv: there is no column beside the time; add a column of 0 and 1 for each zone"),
         (stock("time,a\n"), "s.csv: there is no row; give at least one row of data"),
         (stock(""), "s.csv: there is no heading; begin with a line of column names, the time first"),
