@@ -205,7 +205,8 @@ impl Config {
             _ => {}
         }
         let text = std::fs::read_to_string(&path).map_err(ConfigError::Read)?;
-        (!text.trim_ascii().is_empty()).then(|| Self::parse(&text)).transpose()
+        let config = Self::parse(&text)?;
+        Ok((!text.trim_ascii().is_empty()).then_some(config))
     }
 
     /// # Errors
