@@ -371,8 +371,7 @@ impl Directory {
             },
             Err(error) => {
                 refuse(chain(&error));
-                let was = before.policies.values().find(|was| was.file == path);
-                if let Some(was) = was.filter(|was| !policies.contains_key(&was.name)) {
+                if let Some(was) = named_by(before, &path).filter(|was| !policies.contains_key(&was.name)) {
                     policies.insert(was.name.clone(), was.clone());
                 }
             }
@@ -384,10 +383,7 @@ impl Directory {
     fn is_version(&mut self, before: &PolicySet, config: &Config, file: &str) -> bool {
         let path = self.path.join(file);
         let (_, met) = self.compile(&path, &Limits::default());
-        let Ok(vouched) = met else {
-            let mut from_it = before.policies.values().filter(|was| was.file == path);
-            return !from_it.any(|was| was.name == was.description.name);
-        };
+        let Ok(vouched) = met else { return named_by(before, &path).is_none() };
         let name = &vouched.compiled.description.name;
         file.trim_end_matches(".wasm") != name.as_str() || config.policies.contains_key(name)
     }
@@ -461,6 +457,11 @@ impl Directory {
         loaded.signed_by = signed_by;
         Ok(Arc::new(loaded))
     }
+}
+
+/// The policy with the name that this file gave itself, beside whatever else was made from it.
+fn named_by<'a>(before: &'a PolicySet, file: &Path) -> Option<&'a Arc<Loaded>> {
+    before.policies.values().find(|was| was.file == file && was.name == was.description.name)
 }
 
 /// What stands beside policies that are loaded; what is of another kind than its slot is refused.

@@ -74,6 +74,23 @@ fn a_policy_with_a_name_of_its_own_keeps_it_beside_another() {
 }
 
 #[test]
+fn a_file_that_breaks_leaves_all_that_was_made_from_it() {
+    let mut home = Home::with(runtime());
+    home.copy(&builtin("cost.wasm"), "cost.wasm");
+    home.copy(&builtin("weighted.wasm"), "weighted.wasm");
+    home.write("policies.toml", "[policy.cost.shadow]\nfile = \"weighted.wasm\"\n");
+    home.scan();
+    assert!(home.refusals().is_empty(), "{:?}", home.refusals());
+    home.write("weighted.wasm", "half of it");
+    for _ in 0..2 {
+        home.scan();
+        let set = home.host.set();
+        assert!(["weighted", "cost/shadow"].iter().all(|name| set.policies.contains_key(*name)), "{set:?}");
+        assert_eq!(home.refusals().len(), 2, "{:?}", home.refusals());
+    }
+}
+
+#[test]
 fn decisions_beside_a_shadow_are_bit_for_bit_those_without() {
     let alone = decisions(&mut home(runtime(), ""));
     let mut shadowed = home(runtime(), SHADOW);
